@@ -1,0 +1,1 @@
+//! nftables transactions over nfnetlink, without the nft program.

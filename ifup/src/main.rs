@@ -1,0 +1,3 @@
+//! snf-ifup's command line.
+
+fn main() {}

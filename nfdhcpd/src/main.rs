@@ -1,0 +1,3 @@
+//! nfdhcpd's command line.
+
+fn main() {}

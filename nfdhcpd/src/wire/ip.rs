@@ -1,0 +1,1 @@
+//! Ethernet, IPv4, IPv6 and UDP headers, the Internet checksum, read and written.

@@ -1,0 +1,1 @@
+//! The harness: namespaces that leave nothing behind, TAPs as Ganeti opens them, real clients.
