@@ -1,0 +1,36 @@
+# make demo    the main job, on real guests: release build, private namespaces, nothing left behind
+# make test    what CI runs: format, lints, docs, tests (does its own set-up)
+#
+# Others: setup, lint, bench, fuzz. Each does the set-up it needs; YES=1 installs without asking.
+
+.DELETE_ON_ERROR:
+.PHONY: demo test setup lint bench fuzz
+
+FUZZ_SECONDS ?= 60
+
+demo: setup
+	cargo build --release --locked -p nfdhcpd -p snf-ifup -p system-tests --bins
+	cargo run --quiet --release --locked -p system-tests --bin demo
+
+test: setup lint
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo "lint: cargo-deny is not installed, licences and advisories not checked (cargo install --locked cargo-deny)"; fi
+
+setup:
+	@packaging/setup/install packaging/setup/packages.txt
+
+bench: setup
+	cargo build --release --locked -p nfdhcpd -p snf-ifup -p system-tests --bins
+	cargo run --quiet --release --locked -p system-tests --bin bench -- $(BENCH)
+
+fuzz:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	cd nfdhcpd/fuzz && for target in $$(cargo fuzz list); do \
+	  cargo fuzz run -s none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
