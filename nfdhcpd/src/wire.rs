@@ -50,7 +50,10 @@ impl Frame {
     /// No bytes yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; FRAME_MAX], len: 0 }
+        Self {
+            bytes: [0; FRAME_MAX],
+            len: 0,
+        }
     }
 
     /// Forgets the bytes.

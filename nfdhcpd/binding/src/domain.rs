@@ -20,7 +20,9 @@ pub enum DomainNameError {
     #[error("has an empty label or one longer than 63 bytes")]
     LabelLength,
     /// A byte outside the set, or a label that begins or ends with `-`.
-    #[error("has a label with other bytes than letters, digits, '-' and '_', or with '-' at an end")]
+    #[error(
+        "has a label with other bytes than letters, digits, '-' and '_', or with '-' at an end"
+    )]
     LabelBytes,
 }
 
@@ -67,7 +69,9 @@ impl FromStr for DomainName {
             if label.is_empty() || label.len() > 63 {
                 return Err(DomainNameError::LabelLength);
             }
-            let sound = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            let sound = label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
             if !sound || label.starts_with('-') || label.ends_with('-') {
                 return Err(DomainNameError::LabelBytes);
             }

@@ -12,7 +12,9 @@ pub struct MacAddr(pub [u8; 6]);
 
 /// Why a text is not a hardware address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a hardware address: six pairs of hexadecimal digits joined by ':' are, as in aa:00:00:51:ad:bc")]
+#[error(
+    "not a hardware address: six pairs of hexadecimal digits joined by ':' are, as in aa:00:00:51:ad:bc"
+)]
 pub struct MacAddrError;
 
 impl MacAddr {
@@ -84,7 +86,11 @@ impl FromStr for MacAddr {
             }
             *octet = u8::from_str_radix(pair, 16).map_err(|_| MacAddrError)?;
         }
-        if pairs.next().is_some() { Err(MacAddrError) } else { Ok(Self(octets)) }
+        if pairs.next().is_some() {
+            Err(MacAddrError)
+        } else {
+            Ok(Self(octets))
+        }
     }
 }
 
@@ -100,7 +106,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_address() {
-        for text in ["", "aa:00:00:51:ad", "aa:00:00:51:ad:bc:00", "aa0:0:00:51:ad:bc", "+a:00:00:51:ad:bc"] {
+        for text in [
+            "",
+            "aa:00:00:51:ad",
+            "aa:00:00:51:ad:bc:00",
+            "aa0:0:00:51:ad:bc",
+            "+a:00:00:51:ad:bc",
+        ] {
             assert_eq!(text.parse::<MacAddr>(), Err(MacAddrError), "{text:?}");
         }
     }
@@ -109,7 +121,10 @@ mod tests {
     #[test]
     fn flips_the_universal_bit() {
         let mac: MacAddr = "34:56:78:9a:bc:de".parse().unwrap();
-        assert_eq!(mac.link_local(), "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(
+            mac.link_local(),
+            "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap()
+        );
         assert_eq!(mac.eui64("2001:db8:77::/48".parse().unwrap()), None);
     }
 }

@@ -17,6 +17,10 @@ impl Service {
     }
 }
 
-pub(super) fn answer(_served: &Served, _packet: &Inbound<'_>, _out: &mut Frame) -> Result<Decision, Ignored> {
+pub(super) fn answer(
+    _served: &Served,
+    _packet: &Inbound<'_>,
+    _out: &mut Frame,
+) -> Result<Decision, Ignored> {
     Err(Ignored::NoAddress)
 }

@@ -32,10 +32,18 @@ pub fn advertise(_served: &Served, _last: bool, _out: &mut Frame) -> bool {
     false
 }
 
-pub(super) fn answer_rs(_served: &Served, _packet: &Inbound<'_>, _out: &mut Frame) -> Result<Decision, Ignored> {
+pub(super) fn answer_rs(
+    _served: &Served,
+    _packet: &Inbound<'_>,
+    _out: &mut Frame,
+) -> Result<Decision, Ignored> {
     Err(Ignored::NoAddress)
 }
 
-pub(super) fn answer_ns(_served: &Served, _packet: &Inbound<'_>, _out: &mut Frame) -> Result<Decision, Ignored> {
+pub(super) fn answer_ns(
+    _served: &Served,
+    _packet: &Inbound<'_>,
+    _out: &mut Frame,
+) -> Result<Decision, Ignored> {
     Err(Ignored::NoAddress)
 }
