@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use nfdhcpd_binding::{Binding, DomainName, MacAddr, Mode6};
 
+use crate::wire::ip::Malformed;
 use crate::wire::{Frame, Inbound, Protocol};
 
 /// What of the configuration the answers depend on; the binding's own keys win over each.
@@ -183,6 +184,12 @@ pub enum Ignored {
     RateLimited,
     /// The answer does not fit a frame.
     TooLarge,
+}
+
+impl From<Malformed> for Ignored {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 /// Answers one packet of a TAP. `out` holds the frame when the decision is `Reply`.

@@ -29,9 +29,9 @@ pub struct Inbound<'a> {
     pub protocol: Protocol,
     /// The Ethernet source (NFQA_HWADDR), when the kernel gave one.
     pub source: Option<MacAddr>,
-    /// True when the kernel vouches for the transport checksum, or says that it is not filled in yet (a virtio guest's
-    /// partial checksum, NFQA_SKB_CSUMNOTREADY): then it must not be verified.
-    pub checksum_known: bool,
+    /// The transport checksum is to be verified. False when the kernel vouches for it (no NFQA_SKB_CSUM_NOTVERIFIED), or
+    /// says that it is not filled in yet (a virtio guest's partial checksum, NFQA_SKB_CSUMNOTREADY).
+    pub verify_checksum: bool,
     /// IP header and all behind it, perhaps cut to the copy range.
     pub payload: &'a [u8],
 }
