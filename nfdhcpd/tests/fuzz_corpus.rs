@@ -1,0 +1,69 @@
+//! Runs every fuzz target's check over its corpus and its past crashes (`fuzz/README.md`).
+
+use std::fs;
+use std::panic;
+use std::path::Path;
+
+#[path = "../fuzz/checks/binding.rs"]
+mod binding;
+
+type Check = fn(&[u8]);
+
+/// One line per target.
+const TARGETS: &[(&str, Check)] = &[("binding", binding::check)];
+
+#[test]
+fn checks_hold_for_corpus_and_past_crashes() {
+    for (target, check) in TARGETS {
+        assert!(
+            replay("corpus", target, *check) > 0,
+            "{target} has no corpus"
+        );
+        replay("crashes", target, *check);
+    }
+}
+
+#[test]
+fn no_input_is_left_out() {
+    for folder in ["corpus", "crashes"] {
+        for target in names(
+            &Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("fuzz")
+                .join(folder),
+        ) {
+            assert!(
+                TARGETS.iter().any(|(name, _)| *name == target),
+                "{folder}/{target}: no such target"
+            );
+        }
+    }
+}
+
+/// Runs the check on each file of `fuzz/FOLDER/TARGET`, and says which file it failed for; how many there were.
+fn replay(folder: &str, target: &str, check: Check) -> usize {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz")
+        .join(folder)
+        .join(target);
+    let inputs = names(&directory);
+    for input in &inputs {
+        let bytes = fs::read(directory.join(input));
+        assert!(bytes.is_ok(), "{folder}/{target}/{input}: {bytes:?}");
+        let bytes = bytes.unwrap_or_default();
+        let outcome = panic::catch_unwind(|| check(&bytes));
+        assert!(
+            outcome.is_ok(),
+            "the check fails for {folder}/{target}/{input}"
+        );
+    }
+    inputs.len()
+}
+
+/// File names in a directory, hidden ones left out, sorted; none if there is no such directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    names
+}
