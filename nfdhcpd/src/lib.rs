@@ -3,5 +3,6 @@
 //! The modules in the order a packet meets them: `queue` takes it from the kernel, `bindings` finds what its TAP is
 //! served, `wire` reads its bytes, `responder` decides and writes the answer, `tap` sends it; `daemon` is the loop.
 
+pub mod config;
 pub mod responder;
 pub mod wire;
