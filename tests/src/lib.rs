@@ -1,1 +1,15 @@
-//! The harness: namespaces that leave nothing behind, TAPs as Ganeti opens them, real clients.
+//! The harness: worlds that leave nothing behind, TAPs as Ganeti opens them, real clients and real guests.
+//!
+//! A test calls [`world::in_world`]: it is run again in a child with network, mount and pid namespaces of its own, and
+//! whatever happens to it, the kernel takes everything down with the child. Inside, a [`host::Host`] stands for a
+//! Ganeti node, a [`client::Client`] for a VM's operating system; a [`wire::Wire`] carries frames between a host's
+//! [`tap::Tap`] and the client, as QEMU would, and keeps a record of them.
+
+pub mod client;
+pub mod host;
+pub mod namespace;
+pub mod program;
+pub mod tap;
+pub mod wait;
+pub mod wire;
+pub mod world;

@@ -1,0 +1,187 @@
+//! The cable between a host's TAP and a client's network card: what QEMU is to a guest.
+//!
+//! The client's card is a TAP too, in the client's namespace; a thread carries frames between the two far sides, header
+//! and all, so that the client's partial checksums reach the host as a virtio guest's do. It keeps a record, and it can
+//! be moved to the TAP of another host while the client runs: live migration, as the client sees it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::pipe2;
+
+use crate::tap::{HEADER, LARGEST, Tap};
+
+/// Which way a frame went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the host.
+    Asked,
+    /// From the host to the client.
+    Answered,
+}
+
+/// A frame on the wire.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// When it passed.
+    pub at: Instant,
+    /// Which way.
+    pub direction: Direction,
+    /// Whether its transport checksum was still to be filled in.
+    pub partial_checksum: bool,
+    /// The frame, from the Ethernet destination on.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    card: Tap,
+    host: Mutex<Option<Tap>>,
+    record: Mutex<Vec<Frame>>,
+}
+
+/// A running wire. Dropping it stops it.
+#[derive(Debug)]
+pub struct Wire {
+    shared: Arc<Shared>,
+    wake: File,
+    pump: Option<JoinHandle<Result<()>>>,
+}
+
+impl Wire {
+    /// A wire from the client's card to nowhere.
+    ///
+    /// # Errors
+    /// When the thread's pipe cannot be made.
+    pub fn new(card: Tap) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            card,
+            host: Mutex::new(None),
+            record: Mutex::new(Vec::new()),
+        });
+        let (wait, wake) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("make a pipe")?;
+        let pump = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.pump(File::from(wait))
+        });
+        Ok(Self {
+            shared,
+            wake: File::from(wake),
+            pump: Some(pump),
+        })
+    }
+
+    /// Connects the client to `tap`, instead of to what it was connected to.
+    ///
+    /// # Errors
+    /// When the wire's thread has died.
+    pub fn plug(&self, tap: &Tap) -> Result<()> {
+        self.set_host(Some(tap.clone()))
+    }
+
+    /// Disconnects the client; frames it sends are lost. Its card keeps its carrier, as a guest's in migration.
+    ///
+    /// # Errors
+    /// When the wire's thread has died.
+    pub fn unplug(&self) -> Result<()> {
+        self.set_host(None)
+    }
+
+    fn set_host(&self, tap: Option<Tap>) -> Result<()> {
+        *lock(&self.shared.host) = tap;
+        (&self.wake)
+            .write_all(&[1])
+            .context("wake the wire's thread")
+    }
+
+    /// All frames so far.
+    #[must_use]
+    pub fn record(&self) -> Vec<Frame> {
+        lock(&self.shared.record).clone()
+    }
+
+    /// Forgets the frames so far.
+    pub fn forget(&self) {
+        lock(&self.shared.record).clear();
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // The pipe's end is the thread's sign to stop; it can do nothing about an error it met.
+        let (_, unused) = match pipe2(nix::fcntl::OFlag::O_CLOEXEC) {
+            Ok(pair) => pair,
+            Err(_) => return,
+        };
+        self.wake = File::from(unused);
+        if let Some(pump) = self.pump.take() {
+            let _ = pump.join();
+        }
+    }
+}
+
+impl Shared {
+    fn pump(&self, mut wait: File) -> Result<()> {
+        let mut room = vec![0; LARGEST];
+        loop {
+            let host = lock(&self.host).clone();
+            let mut ends = vec![
+                PollFd::new(wait.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.card.file().as_fd(), PollFlags::POLLIN),
+            ];
+            if let Some(host) = &host {
+                ends.push(PollFd::new(host.file().as_fd(), PollFlags::POLLIN));
+            }
+            match poll(&mut ends, PollTimeout::NONE) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error).context("poll the wire's ends"),
+            }
+            let ready: Vec<bool> = ends.iter().map(|end| end.any() == Some(true)).collect();
+            if ready.first() == Some(&true) && wait.read(&mut [0])? == 0 {
+                return Ok(());
+            }
+            while let Some(length) = self.card.receive_raw(&mut room)? {
+                self.carry(Direction::Asked, room.get(..length), host.as_ref());
+            }
+            let Some(host) = &host else { continue };
+            loop {
+                match host.receive_raw(&mut room) {
+                    Ok(Some(length)) => {
+                        self.carry(Direction::Answered, room.get(..length), Some(&self.card));
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        *lock(&self.host) = None; // the TAP was removed under us: as unplugged
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry(&self, direction: Direction, bytes: Option<&[u8]>, to: Option<&Tap>) {
+        let (Some((header, frame)), Some(to)) =
+            (bytes.and_then(|bytes| bytes.split_at_checked(HEADER)), to)
+        else {
+            return;
+        };
+        lock(&self.record).push(Frame {
+            at: Instant::now(),
+            direction,
+            partial_checksum: header.first().is_some_and(|flags| flags & 1 != 0),
+            bytes: frame.to_vec(),
+        });
+        // A frame for a card that is down is lost, as on any wire.
+        let _ = to.send_raw(&[header, frame].concat());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
