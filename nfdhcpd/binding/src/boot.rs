@@ -13,7 +13,8 @@ pub struct Boot {
     pub file: Option<String>,
     /// `BOOT_FILE_IPXE`: the same for a client that already is iPXE (option 175, or user class `iPXE`).
     pub file_ipxe: Option<String>,
-    /// `BOOT_FILE_BIOS`, `_X64`, `_ARM64`, `_HTTP_X64`, `_HTTP_ARM64`: by the client's architecture (option 93).
+    /// `BOOT_FILE_BIOS`, `_X64`, `_ARM64`, `_HTTP_X64`, `_HTTP_ARM64`: by the client's architecture (option 93); in the
+    /// order of [`ClientArch::ALL`], each at most once.
     pub by_arch: Vec<(ClientArch, String)>,
     /// `BOOT_TFTP_SERVERS`: option 150.
     pub tftp_servers: Vec<Ipv4Addr>,
@@ -41,6 +42,27 @@ pub enum ClientArch {
 }
 
 impl ClientArch {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Bios,
+        Self::X64,
+        Self::Arm64,
+        Self::HttpX64,
+        Self::HttpArm64,
+    ];
+
+    /// The key that names its boot file.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Bios => "BOOT_FILE_BIOS",
+            Self::X64 => "BOOT_FILE_X64",
+            Self::Arm64 => "BOOT_FILE_ARM64",
+            Self::HttpX64 => "BOOT_FILE_HTTP_X64",
+            Self::HttpArm64 => "BOOT_FILE_HTTP_ARM64",
+        }
+    }
+
     /// The architecture of a type number in option 93 (DHCPv4) or 61 (DHCPv6).
     #[must_use]
     pub const fn from_type(number: u16) -> Option<Self> {

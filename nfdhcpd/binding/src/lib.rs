@@ -4,11 +4,21 @@
 //! reads it. This crate owns the format and does no IO. The grammar, key by key, is in `nfdhcpd/docs/binding.md`.
 
 mod boot;
+mod check;
 mod domain;
+mod error;
+mod file;
+pub mod limits;
+mod lines;
 mod mac;
 mod parse;
 mod raw_option;
 mod route;
+mod tap_name;
+#[cfg(test)]
+mod tests;
+mod values;
+mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,15 +26,18 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use boot::{Boot, ClientArch};
 pub use domain::{DomainName, DomainNameError};
+pub use error::{BindingError, IgnoredLine, IgnoredReason};
+pub use file::BindingFile;
 pub use mac::{MacAddr, MacAddrError};
-pub use parse::BindingError;
 pub use raw_option::RawOption;
 pub use route::Route;
+pub use tap_name::TapName;
 
 /// What one TAP is served, read from its binding file.
 ///
 /// Every field but `mac` may be missing: a binding without `ip` gets no DHCPv4 address, one without `subnet6` no router
-/// advertisement. `FromStr` reads a file's text, `Display` writes it; the one undoes the other.
+/// advertisement. `FromStr` reads a text, `Display` writes it; the one undoes the other. Whole files: `read_bytes` and
+/// `to_file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// `MAC`: the VM's hardware address. The only key that must be there.
@@ -32,7 +45,7 @@ pub struct Binding {
     /// `INDEV`: the device the host sees the VM's packets come in on, a bridge or the TAP itself. `INDEV` equal to the
     /// file's name, or absent, says nothing about how the NIC is attached: the kernel does.
     pub indev: Option<String>,
-    /// `LINK`, `BRIDGE`, `IFACE`: kept for the writer, not used by nfdhcpd.
+    /// `LINK`: the bridge or routing table, kept for the writer, not used by nfdhcpd.
     pub link: Option<String>,
     /// `TAGS`: the instance's or the network's tags, kept for the writer, not used by nfdhcpd.
     pub tags: Vec<String>,

@@ -8,3 +8,28 @@ pub struct RawOption {
     /// At most 255 bytes.
     pub value: Vec<u8>,
 }
+
+/// Codes that another key or the protocol itself sets.
+const TAKEN: &[u8] = &[
+    1, 3, 6, 12, 15, 26, 28, 42, 50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 66, 67, 80, 82, 93, 97,
+    108, 114, 119, 121, 150, 175, 210, 249,
+];
+
+impl RawOption {
+    /// The code in a key `OPT<n>`, written without leading zeros.
+    pub(crate) fn code_of(key: &str) -> Option<u8> {
+        let digits = key.strip_prefix("OPT")?;
+        let code: u8 = digits.parse().ok()?;
+        (code.to_string() == digits).then_some(code)
+    }
+
+    pub(crate) fn may_be_given(code: u8) -> Result<(), String> {
+        if code == 0 || code == 255 {
+            return Err("is no option: the code is 1 to 254".into());
+        }
+        if TAKEN.contains(&code) {
+            return Err("is set by another key or by the protocol itself".into());
+        }
+        Ok(())
+    }
+}
