@@ -5,7 +5,10 @@
 //! Ganeti node, a [`client::Client`] for a VM's operating system; a [`wire::Wire`] carries frames between a host's
 //! [`tap::Tap`] and the client, as QEMU would, and keeps a record of them.
 
+pub mod capture;
 pub mod client;
+pub mod frame;
+pub mod guest;
 pub mod host;
 pub mod namespace;
 pub mod program;

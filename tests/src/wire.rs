@@ -9,35 +9,14 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
+use crate::frame::{Direction, Frame};
 use crate::tap::{HEADER, LARGEST, Tap};
-
-/// Which way a frame went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the client to the host.
-    Asked,
-    /// From the host to the client.
-    Answered,
-}
-
-/// A frame on the wire.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// When it passed.
-    pub at: Instant,
-    /// Which way.
-    pub direction: Direction,
-    /// Whether its transport checksum was still to be filled in.
-    pub partial_checksum: bool,
-    /// The frame, from the Ethernet destination on.
-    pub bytes: Vec<u8>,
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -172,7 +151,7 @@ impl Shared {
             return;
         };
         lock(&self.record).push(Frame {
-            at: Instant::now(),
+            at: SystemTime::now(),
             direction,
             partial_checksum: header.first().is_some_and(|flags| flags & 1 != 0),
             bytes: frame.to_vec(),

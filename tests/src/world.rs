@@ -56,6 +56,29 @@ pub fn cache() -> PathBuf {
     Path::new(OWN).join("cache")
 }
 
+/// Where cached files are for a program that is not in a world: `target/guest`.
+///
+/// # Errors
+/// When the directory cannot be made.
+pub fn cache_outside() -> Result<PathBuf> {
+    cache_beside(&built_programs()?)
+}
+
+fn cache_beside(programs: &Path) -> Result<PathBuf> {
+    let cache = programs
+        .parent()
+        .context("target has a parent")?
+        .join("guest");
+    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    Ok(cache)
+}
+
+/// Whether this program runs as a world's init.
+#[must_use]
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// Where the output of the programs started in a world goes.
 #[must_use]
 pub fn logs() -> PathBuf {
@@ -84,11 +107,11 @@ pub(crate) fn pristine_etc() -> PathBuf {
     reason = "this is how a test fails and speaks"
 )]
 pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         let outcome = enter().and_then(|world| body(&world));
         if let Err(error) = outcome {
             print_logs();
-            panic!("{error:?}");
+            panic!("{error:#}");
         }
         return;
     }
@@ -110,7 +133,7 @@ pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
             println!("{}", String::from_utf8_lossy(&output.stderr));
             assert!(output.status.success(), "{name}: {}", output.status);
         }
-        Err(error) => panic!("{error:?}"),
+        Err(error) => panic!("{error:#}"),
     }
 }
 
@@ -121,7 +144,7 @@ pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
 /// # Errors
 /// When the world cannot be made, or the program inside failed.
 pub fn enter_program() -> Result<Option<World>> {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         return enter().map(Some);
     }
     if let Some(missing) = missing(&[]) {
@@ -277,11 +300,7 @@ fn build_programs() -> Result<PathBuf> {
 /// Makes the world private, as its init.
 fn enter() -> Result<World> {
     let programs = env::var_os(INSIDE).context("the world's environment")?;
-    let cache = Path::new(&programs)
-        .parent()
-        .context("target has a parent")?
-        .join("guest");
-    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let cache = cache_beside(Path::new(&programs))?;
     let kept = [
         (open_directory(Path::new(&programs))?, self::programs()),
         (open_directory(&cache)?, self::cache()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use nfdhcpd_binding::MacAddr;
 use system_tests::client::Client;
+use system_tests::frame::Direction;
 use system_tests::host::Host;
-use system_tests::wire::Direction;
 use system_tests::world::in_world;
 
 const MAC: MacAddr = MacAddr([0xaa, 0, 0x77, 0, 0, 1]);
