@@ -6,12 +6,14 @@
 //!
 //! The layers, from the words to the wire: [`value`] (typed constants and set types), [`field`] (what a rule can read),
 //! [`statement`] (the parts of a rule), [`object`] (tables, chains, sets, elements), [`operation`], [`transaction`],
-//! [`socket`] and, for reading back, [`query`] and [`monitor`]. `attribute` and `uapi` know the bytes.
+//! [`socket`] and, for reading back, [`query`] and [`monitor`]. `encode`, `attribute` and `uapi` know
+//! the bytes.
 //!
 //! Own encoder because `netlink-packet-netfilter` 0.4 has no dynset, limit, counter, queue, target, hash and no payload
 //! write, and because `libnftnl` would be the only C library of the tree.
 
 mod attribute;
+mod encode;
 pub mod field;
 pub mod monitor;
 pub mod object;

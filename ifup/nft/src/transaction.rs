@@ -1,7 +1,8 @@
 //! Operations that the kernel takes all together or not at all.
 
 use crate::attribute::{Header, message};
-use crate::operation::{Encoder, Operation};
+use crate::encode::Encoder;
+use crate::operation::Operation;
 
 /// Netfilter's number for nf_tables, in the resource field of a batch's first and last message.
 const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_NFTABLES as u16;
