@@ -4,5 +4,6 @@
 //! served, `wire` reads its bytes, `responder` decides and writes the answer, `tap` sends it; `daemon` is the loop.
 
 pub mod config;
+pub mod import;
 pub mod responder;
 pub mod wire;

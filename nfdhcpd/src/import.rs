@@ -1,0 +1,523 @@
+//! The configuration of the Python nfdhcpd, turned into ours: `nfdhcpd import-config`.
+//!
+//! Every setting of the original either has a line in the result or a comment that says why it has none.
+
+mod ini;
+
+use std::fmt::{Display, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use nfdhcpd_binding::DomainName;
+use toml::Value;
+
+use ini::Entry;
+
+/// Why a configuration of the original cannot be turned into ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// A line that is no section, no setting, no comment.
+    #[error("line {line} {reason}")]
+    Syntax {
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A value the original would not have taken either, or that we cannot.
+    #[error("line {line}: [{section}] {key} = {value}: must be {expected}")]
+    Value {
+        /// Line number, from 1.
+        line: usize,
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// The value, items joined with commas.
+        value: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+/// Turns the text of an original `nfdhcpd.conf` into the text of our configuration.
+///
+/// # Errors
+/// When the text is not the original's syntax, or a value is not of its kind.
+pub fn import(original: &str) -> Result<String, ImportError> {
+    let mut settings = Settings {
+        left: ini::entries(original)?,
+        out: String::new(),
+    };
+    settings
+        .comment("Written by nfdhcpd import-config from a configuration of the Python nfdhcpd.");
+    settings.general()?;
+    settings.rules();
+    settings.names()?;
+    let queues = settings.queues()?;
+    settings.dhcpv4()?;
+    settings.ra(&queues)?;
+    settings.without_counterpart();
+    Ok(settings.out)
+}
+
+/// Queue numbers the original was given.
+struct OriginalQueues {
+    rs: bool,
+    ns: bool,
+    dhcpv6: bool,
+}
+
+/// The settings not turned yet, and what the others were turned into.
+struct Settings {
+    left: Vec<Entry>,
+    out: String,
+}
+
+impl Settings {
+    fn general(&mut self) -> Result<(), ImportError> {
+        if let Some(path) = self.text("general", "datapath")? {
+            self.set("bindings", path);
+        }
+        match self.text("general", "user")? {
+            Some(user) if user == "nobody" => {
+                self.comment("user: the original ran as nobody; nfdhcpd has a user of its own.");
+            }
+            Some(user) => self.set("user", user),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self) {
+        self.comment(
+            "The original was fed by the operator's own packet filter rules, so these stay in use.",
+        );
+        self.comment("Once they are removed, \"managed\" lets nfdhcpd make what it needs for each TAP it serves.");
+        self.set("rules", "external");
+        self.comment("As the original did: packets of TAPs without a binding go on.");
+        self.set("unserved", "pass");
+    }
+
+    fn names(&mut self) -> Result<(), ImportError> {
+        let v4: Vec<Ipv4Addr> = self.list("dhcp", "nameservers", "IPv4 addresses")?;
+        let v6: Vec<Ipv6Addr> = self.list("ipv6", "nameservers", "IPv6 addresses")?;
+        let all = v4
+            .into_iter()
+            .map(IpAddr::V4)
+            .chain(v6.into_iter().map(IpAddr::V6));
+        let all: Vec<Value> = all.map(|ip| Value::from(ip.to_string())).collect();
+        if !all.is_empty() {
+            self.set("nameservers", all);
+        }
+        if let Some(domain) = self.one::<DomainName>("dhcp", "domain", "a domain name")? {
+            self.set("domain", domain.as_str());
+        }
+        let search: Vec<DomainName> = self.list("ipv6", "domains", "domain names")?;
+        if !search.is_empty() {
+            self.comment("Also option 119 of DHCPv4 and in router advertisements, which the original did not send.");
+            let names = search.iter().map(|name| Value::from(name.as_str()));
+            self.set("domain_search", names.collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// Each protocol must have a queue of its own: one the original had none for gets a free number.
+    fn queues(&mut self) -> Result<OriginalQueues, ImportError> {
+        const NUMBER: &str = "a queue number, 0 to 65535";
+        let dhcpv4: Option<u16> = self.one("dhcp", "dhcp_queue", NUMBER)?;
+        let rs = self.one("ipv6", "rs_queue", NUMBER)?;
+        let ns = self.one("ipv6", "ns_queue", NUMBER)?;
+        let dhcpv6 = self.one("ipv6", "dhcpv6_queue", NUMBER)?;
+        let deprecated = self.one("ipv6", "dhcp_queue", NUMBER)?;
+        let dhcpv6 = dhcpv6.or(deprecated);
+        let mut taken: Vec<u16> = [dhcpv4, rs, ns, dhcpv6].into_iter().flatten().collect();
+        self.section("queues");
+        for (key, given, usual) in [
+            ("dhcpv4", dhcpv4, 42),
+            ("rs", rs, 43),
+            ("ns", ns, 44),
+            ("dhcpv6", dhcpv6, 45),
+        ] {
+            let number = given.unwrap_or_else(|| {
+                self.comment("The original had none for this protocol.");
+                let free = (usual..=u16::MAX).find(|number| !taken.contains(number));
+                taken.extend(free);
+                free.unwrap_or(usual)
+            });
+            self.set(key, i64::from(number));
+        }
+        Ok(OriginalQueues {
+            rs: rs.is_some(),
+            ns: ns.is_some(),
+            dhcpv6: dhcpv6.is_some(),
+        })
+    }
+
+    fn dhcpv4(&mut self) -> Result<(), ImportError> {
+        self.section("dhcpv4");
+        if self.boolean("dhcp", "enable_dhcp")? == Some(false) {
+            self.comment(
+                "enable_dhcp = no: DHCPv4 is answered for bindings that have IP, and only if",
+            );
+            self.comment("a rule brings it into the queue. Leave that rule out.");
+        }
+        let server_ip: Option<Ipv4Addr> = self.one("dhcp", "server_ip", "an IPv4 address")?;
+        let on_link = self.boolean("dhcp", "server_on_link")? == Some(true);
+        match server_ip {
+            Some(ip) if on_link => {
+                self.comment(format!(
+                    "server_on_link = yes: follows from the network, as with the original; {ip} is not used."
+                ));
+            }
+            Some(ip) => self.set("server_ip", ip.to_string()),
+            None => {}
+        }
+        if let Some(lease) = self.one::<u32>("dhcp", "lease_lifetime", "seconds")? {
+            if lease < 60 {
+                self.comment(format!("lease_lifetime = {lease}: the least is 60."));
+            }
+            self.set("lease", i64::from(lease.max(60)));
+        }
+        if let Some(renewal) = self.one::<u32>("dhcp", "lease_renewal", "seconds")? {
+            self.comment(format!(
+                "lease_renewal = {renewal}: clients renew at half of the lease and rebind at 7/8 (RFC 2131)."
+            ));
+        }
+        Ok(())
+    }
+
+    fn ra(&mut self, queues: &OriginalQueues) -> Result<(), ImportError> {
+        self.section("ra");
+        let enabled = self.boolean("ipv6", "enable_ipv6")? != Some(false);
+        let mode = self.one::<String>("ipv6", "mode", "auto, slaac, slaac+dhcpv6 or dhcpv6")?;
+        let detected = match (queues.rs && queues.ns, queues.dhcpv6) {
+            (true, true) => Some("stateless"),
+            (true, false) => Some("slaac"),
+            (false, _) => None,
+        };
+        let mode6 = match mode.as_deref() {
+            _ if !enabled => Some("none"),
+            None | Some("auto") => detected,
+            Some("slaac") => Some("slaac"),
+            Some("slaac+dhcpv6") => Some("stateless"),
+            Some(_) => None,
+        };
+        match mode6 {
+            Some(mode6) => self.set("mode6", mode6),
+            None => {
+                self.comment(format!(
+                    "mode = {}, with these queues: the original does not start so. Stateful DHCPv6 is",
+                    mode.as_deref().unwrap_or("auto")
+                ));
+                self.comment("mode6 = \"stateful\", and gives each binding its IP6.");
+            }
+        }
+        if let Some(period) = self.one::<u32>("ipv6", "ra_period", "seconds, at least 1")? {
+            let interval = period.clamp(4, 1800);
+            if interval != period {
+                self.comment(format!(
+                    "ra_period = {period}: must be 4 to 1800 (RFC 4861 6.2.1)."
+                ));
+            }
+            self.set("max_interval", i64::from(interval));
+            self.comment("The original always said 14400, more than RFC 4861 allows.");
+            self.set("router_lifetime", i64::from(interval * 3));
+        }
+        Ok(())
+    }
+
+    fn without_counterpart(&mut self) {
+        let left = std::mem::take(&mut self.left);
+        if left.is_empty() {
+            return;
+        }
+        self.out.push('\n');
+        self.comment("Settings without a counterpart:");
+        for entry in left {
+            let why = match (entry.section.as_str(), entry.key.as_str()) {
+                ("general", "pidfile") => "systemd keeps track of the process",
+                ("general", "logdir") => "the log goes to standard error, and so to the journal",
+                ("ipv6", "enable_dhcpv6") => "the original did not read it either",
+                _ => "unknown to the original, too",
+            };
+            let Entry {
+                section,
+                key,
+                values,
+                ..
+            } = entry;
+            self.comment(format!("[{section}] {key} = {}: {why}.", values.join(", ")));
+        }
+    }
+
+    fn comment(&mut self, text: impl Display) {
+        self.line(format_args!("# {text}"));
+    }
+
+    fn section(&mut self, name: &str) {
+        self.line(format_args!("\n[{name}]"));
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        let value: Value = value.into();
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    fn line(&mut self, text: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.out, "{text}");
+    }
+
+    fn take(&mut self, section: &str, key: &str) -> Option<Entry> {
+        let place = self
+            .left
+            .iter()
+            .position(|e| e.section == section && e.key == key)?;
+        Some(self.left.remove(place))
+    }
+
+    /// All items of a value, each of one kind.
+    fn list<T: FromStr>(
+        &mut self,
+        section: &str,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Vec<T>, ImportError> {
+        let Some(entry) = self.take(section, key) else {
+            return Ok(Vec::new());
+        };
+        let items: Result<Vec<T>, _> = entry.values.iter().map(|item| item.parse()).collect();
+        items.map_err(|_| refused(entry, expected))
+    }
+
+    /// The only item of a value; `None` when there is none.
+    fn one<T: FromStr>(
+        &mut self,
+        section: &str,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ImportError> {
+        let Some(entry) = self.take(section, key) else {
+            return Ok(None);
+        };
+        match entry.values.as_slice() {
+            [] => Ok(None),
+            [one] => one.parse().map(Some).map_err(|_| refused(entry, expected)),
+            _ => Err(refused(entry, expected)),
+        }
+    }
+
+    fn text(&mut self, section: &str, key: &str) -> Result<Option<String>, ImportError> {
+        self.one(section, key, "one text")
+    }
+
+    fn boolean(&mut self, section: &str, key: &str) -> Result<Option<bool>, ImportError> {
+        let Some(entry) = self.take(section, key) else {
+            return Ok(None);
+        };
+        match entry.values.join(",").to_ascii_lowercase().as_str() {
+            "yes" | "true" | "on" | "1" => Ok(Some(true)),
+            "no" | "false" | "off" | "0" => Ok(Some(false)),
+            _ => Err(refused(entry, "yes or no")),
+        }
+    }
+}
+
+fn refused(entry: Entry, expected: &'static str) -> ImportError {
+    let value = entry.values.join(", ");
+    let Entry {
+        line, section, key, ..
+    } = entry;
+    ImportError::Value {
+        line,
+        section,
+        key,
+        value,
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use nfdhcpd_binding::Mode6;
+
+    use super::*;
+    use crate::config::{Absent, Config, Rules};
+
+    /// A site's file, with all the original's settings and the way it writes them.
+    const SITE: &str = "\
+## the site's
+[general]
+pidfile = /var/run/nfdhcpd/nfdhcpd.pid
+datapath = /srv/bindings # where ifup writes
+logdir = /var/log/nfdhcpd
+user = nobody
+
+[dhcp]
+enable_dhcp = yes
+lease_lifetime = 604800 # 1 week
+lease_renewal = 3600 \t# 1 hour
+server_ip = 192.0.2.1
+server_on_link = no
+dhcp_queue = 0
+nameservers = 192.0.2.2, 192.0.2.3
+domain = example.com
+
+[ipv6]
+enable_ipv6 = yes
+enable_dhcpv6 = yes
+mode = auto
+ra_period = 300
+rs_queue = 143
+ns_queue = 144
+dhcp_queue = 145
+nameservers = 2001:db8:100::1,
+domains = example.com, 'example.net'
+";
+
+    /// What our daemon makes of the result.
+    fn imported(original: &str) -> (String, Config) {
+        let text = import(original).unwrap_or_else(|error| panic!("{error}"));
+        let config = Config::parse(&text, Path::new("imported.toml"));
+        let config = config.unwrap_or_else(|error| panic!("{text}\n{error:?}"));
+        (text, config)
+    }
+
+    #[test]
+    fn a_sites_configuration_keeps_its_meaning() {
+        let (text, config) = imported(SITE);
+        assert_eq!(config.bindings, Path::new("/srv/bindings"));
+        assert_eq!(config.rules, Rules::External);
+        assert_eq!(config.unserved, Absent::Pass);
+        let queues = config.queues;
+        assert_eq!(
+            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
+            (0, 143, 144, 145)
+        );
+        let settings = config.settings;
+        let servers: Vec<String> = settings.nameservers.iter().map(IpAddr::to_string).collect();
+        assert_eq!(servers, ["192.0.2.2", "192.0.2.3", "2001:db8:100::1"]);
+        assert_eq!(settings.domain.unwrap().as_str(), "example.com");
+        let search: Vec<&str> = settings
+            .domain_search
+            .iter()
+            .map(DomainName::as_str)
+            .collect();
+        assert_eq!(search, ["example.com", "example.net"]);
+        assert_eq!(settings.dhcpv4.lease, 604_800);
+        assert_eq!(settings.dhcpv4.server_ip, Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(settings.ra.mode6, Mode6::Stateless);
+        assert_eq!(
+            (settings.ra.max_interval, settings.ra.router_lifetime),
+            (300, 900)
+        );
+        for setting in [
+            "pidfile",
+            "logdir",
+            "lease_renewal",
+            "enable_dhcpv6",
+            "nobody",
+        ] {
+            assert!(text.contains(setting), "{setting} is lost: {text}");
+        }
+    }
+
+    #[test]
+    fn nothing_gives_our_defaults_and_external_rules() {
+        let (_, config) = imported("");
+        assert_eq!(config.rules, Rules::External);
+        let queues = config.queues;
+        assert_eq!(
+            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
+            (42, 43, 44, 45)
+        );
+    }
+
+    #[test]
+    fn a_protocol_without_a_queue_gets_a_free_one() {
+        let queues = imported("[dhcp]\ndhcp_queue = 44\n[ipv6]\ndhcpv6_queue = 43\n")
+            .1
+            .queues;
+        assert_eq!(
+            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
+            (44, 45, 46, 43)
+        );
+    }
+
+    #[test]
+    fn modes_follow_from_word_or_queues() {
+        let mode = |ipv6: &str| imported(&format!("[ipv6]\n{ipv6}\n")).1.settings.ra.mode6;
+        assert_eq!(mode("rs_queue = 43\nns_queue = 44"), Mode6::Slaac);
+        assert_eq!(
+            mode("rs_queue = 43\nns_queue = 44\ndhcpv6_queue = 45"),
+            Mode6::Stateless
+        );
+        assert_eq!(mode("mode = slaac\ndhcpv6_queue = 45"), Mode6::Slaac);
+        assert_eq!(mode("mode = slaac+dhcpv6"), Mode6::Stateless);
+        assert_eq!(mode("enable_ipv6 = off\nmode = slaac"), Mode6::None);
+        assert!(imported("[ipv6]\nmode = dhcpv6\n").0.contains("stateful"));
+    }
+
+    #[test]
+    fn values_our_daemon_refuses_are_brought_into_range() {
+        let (_, config) = imported("[dhcp]\nlease_lifetime = 1\n[ipv6]\nra_period = 1\n");
+        assert_eq!(
+            (
+                config.settings.dhcpv4.lease,
+                config.settings.ra.max_interval
+            ),
+            (60, 4)
+        );
+        let (_, config) = imported("[ipv6]\nra_period = 4294967295\n");
+        assert_eq!(
+            (
+                config.settings.ra.max_interval,
+                config.settings.ra.router_lifetime
+            ),
+            (1800, 5400)
+        );
+        let (text, config) = imported("[dhcp]\nserver_ip = 192.0.2.1\nserver_on_link = yes\n");
+        assert_eq!(config.settings.dhcpv4.server_ip, None);
+        assert!(text.contains("192.0.2.1"));
+    }
+
+    #[test]
+    fn unknown_sections_are_told() {
+        let (text, _) = imported("[dns]\nttl = 10\n");
+        assert!(text.contains("# [dns] ttl = 10"), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused_by_name() {
+        for (text, message) in [
+            (
+                "[dhcp]\ndhcp_queue = 65536",
+                "line 2: [dhcp] dhcp_queue = 65536: must be a queue number, 0 to 65535",
+            ),
+            (
+                "[dhcp]\nnameservers = 2001:db8::1",
+                "line 2: [dhcp] nameservers = 2001:db8::1: must be IPv4 addresses",
+            ),
+            (
+                "[dhcp]\nenable_dhcp = perhaps",
+                "line 2: [dhcp] enable_dhcp = perhaps: must be yes or no",
+            ),
+            (
+                "[dhcp]\nserver_ip = 1.2.3.4, 5.6.7.8",
+                "line 2: [dhcp] server_ip = 1.2.3.4, 5.6.7.8: must be an IPv4 address",
+            ),
+            ("pidfile", "line 1 is not key = value"),
+        ] {
+            assert_eq!(import(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_add_a_line() {
+        let (_, config) = imported("[general]\nuser = 'x\"'\n[x]\na = \"b\\nuser = root\"\n");
+        assert_eq!(config.user.as_deref(), Some("x\""));
+    }
+}
