@@ -74,6 +74,17 @@ impl BindingError {
     }
 }
 
+/// Why a single value's text is not taken, to be read behind the value: "is not …".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(String);
+
+impl From<String> for ValueError {
+    fn from(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
 /// A line of an accepted file that has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredLine {

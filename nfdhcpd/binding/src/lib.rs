@@ -26,7 +26,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use boot::{Boot, ClientArch};
 pub use domain::{DomainName, DomainNameError};
-pub use error::{BindingError, IgnoredLine, IgnoredReason};
+pub use error::{BindingError, IgnoredLine, IgnoredReason, ValueError};
 pub use file::BindingFile;
 pub use mac::{MacAddr, MacAddrError};
 pub use raw_option::RawOption;

@@ -11,8 +11,8 @@ pub struct RawOption {
 
 /// Codes that another key or the protocol itself sets.
 const TAKEN: &[u8] = &[
-    1, 3, 6, 12, 15, 26, 28, 42, 50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 66, 67, 80, 82, 93, 97,
-    108, 114, 119, 121, 150, 175, 210, 249,
+    1, 3, 6, 12, 15, 26, 28, 42, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 66, 67, 80, 81, 82,
+    93, 97, 108, 114, 119, 121, 150, 175, 210, 249,
 ];
 
 impl RawOption {
@@ -31,5 +31,23 @@ impl RawOption {
             return Err("is set by another key or by the protocol itself".into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/binding.md lists them.
+    #[test]
+    fn the_page_lists_the_codes_that_are_taken() {
+        let page = include_str!("../../docs/binding.md");
+        let (_, list) = page.split_once("the protocol sets: ").unwrap();
+        let (list, _) = list.split_once(" |").unwrap();
+        let listed = list.split(' ').flat_map(|range| {
+            let (first, last) = range.split_once('–').unwrap_or((range, range));
+            first.parse::<u8>().unwrap()..=last.parse().unwrap()
+        });
+        assert_eq!(listed.collect::<Vec<_>>(), TAKEN);
     }
 }

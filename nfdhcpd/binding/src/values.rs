@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use crate::error::ValueError;
 use crate::limits;
 use crate::{DomainName, MacAddr, Mode6, Route};
 
@@ -339,6 +340,24 @@ fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     digits.chunks(2).map(pair).collect()
+}
+
+impl FromStr for Route {
+    type Err = ValueError;
+
+    /// `PREFIX@GATEWAY`, one item of `ROUTES`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Ok(route(text)?)
+    }
+}
+
+impl FromStr for Mode6 {
+    type Err = ValueError;
+
+    /// A word of `MODE6`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Ok(mode6(text)?)
+    }
 }
 
 fn not(expected: &str) -> String {
