@@ -98,9 +98,9 @@ pub struct Served {
     pub mac_spoof: bool,
     /// DHCPv4; `None` when the binding has no IPv4 address.
     pub dhcpv4: Option<dhcpv4::Lease>,
-    /// DHCPv6; `None` when the mode says that nothing is answered.
+    /// DHCPv6; `None` when the mode leaves IPv6 to the network's own router: its packets are not ours.
     pub dhcpv6: Option<dhcpv6::Service>,
-    /// Router and neighbour discovery; `None` without `SUBNET6` or by mode.
+    /// Router and neighbour discovery; `None` likewise.
     pub ndp: Option<ndp::Router>,
 }
 
@@ -143,10 +143,18 @@ pub enum Reply {
     InformAck,
     /// DHCPNAK.
     Nak,
-    /// DHCPv6 Advertise.
+    /// DHCPv6 Advertise of the address.
     Advertise6,
-    /// DHCPv6 Reply.
+    /// DHCPv6 Reply with the address, or one that says a Confirm's addresses are right.
     Reply6,
+    /// DHCPv6 Reply to an Information-request.
+    InformationReply6,
+    /// DHCPv6 Advertise or Reply whose status refuses: NoAddrsAvail, NoBinding, NotOnLink, UseMulticast.
+    Refusal6,
+    /// DHCPv6 Reply to a Release.
+    ReleaseReply6,
+    /// DHCPv6 Reply to a Decline: the VM found its address in use by somebody else.
+    DeclineReply6,
     /// Router advertisement to one host.
     RouterAdvertisement,
     /// Neighbour advertisement.
@@ -176,6 +184,8 @@ pub enum Ignored {
     Decline,
     /// A DHCPv6 message without an identifier the message must have, or with one it must not have.
     Identifier,
+    /// A DHCPv6 message sent to one server's address that must go to all of them (RFC 8415 §16).
+    NotMulticast,
     /// A DHCPv6 Confirm or Rebind about addresses nothing is known of.
     NoOpinion,
     /// A solicitation for the VM's own address, or one that is not for us to answer for.

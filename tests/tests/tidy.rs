@@ -12,6 +12,7 @@ const CORE: &[&str] = &[
     "nfdhcpd/src/wire/",
     "nfdhcpd/src/responder.rs",
     "nfdhcpd/src/responder/",
+    "nfdhcpd/src/advertiser.rs",
 ];
 
 /// Crates and modules of the world outside, which core files may not name.

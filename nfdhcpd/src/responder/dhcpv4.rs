@@ -189,6 +189,10 @@ fn write(
         | Reply::InformAck
         | Reply::Advertise6
         | Reply::Reply6
+        | Reply::InformationReply6
+        | Reply::Refusal6
+        | Reply::ReleaseReply6
+        | Reply::DeclineReply6
         | Reply::RouterAdvertisement
         | Reply::NeighborAdvertisement => MessageType::Ack,
     };
