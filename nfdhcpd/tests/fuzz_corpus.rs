@@ -4,13 +4,21 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+#[path = "../fuzz/checks/answer.rs"]
+mod answer;
 #[path = "../fuzz/checks/binding.rs"]
 mod binding;
+#[path = "../fuzz/checks/dhcpv4.rs"]
+mod dhcpv4;
 
 type Check = fn(&[u8]);
 
 /// One line per target.
-const TARGETS: &[(&str, Check)] = &[("binding", binding::check)];
+const TARGETS: &[(&str, Check)] = &[
+    ("answer", answer::check),
+    ("binding", binding::check),
+    ("dhcpv4", dhcpv4::check),
+];
 
 #[test]
 fn checks_hold_for_corpus_and_past_crashes() {
