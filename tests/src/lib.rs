@@ -5,6 +5,7 @@
 //! Ganeti node, a [`client::Client`] for a VM's operating system; a [`wire::Wire`] carries frames between a host's
 //! [`tap::Tap`] and the client, as QEMU would, and keeps a record of them.
 
+pub mod bench;
 pub mod capture;
 pub mod client;
 pub mod frame;

@@ -152,7 +152,8 @@ pub fn enter_program() -> Result<Option<World>> {
     }
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let arguments: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
-    let status = init_command(&arguments)?
+    // Whoever started a program watches it.
+    let status = init_command(&arguments, 0)?
         .status()
         .context("start again inside a world")?;
     std::process::exit(status.code().unwrap_or(1));
@@ -191,18 +192,18 @@ pub fn find_tool(tool: &str) -> Option<PathBuf> {
 }
 
 fn again(arguments: &[&OsStr]) -> Result<Output> {
-    init_command(arguments)?
+    init_command(arguments, LIMIT_SECONDS)?
         .stdin(Stdio::null())
         .output()
         .context("start again inside a world")
 }
 
-/// The command that starts this program again as init of new namespaces.
-fn init_command(arguments: &[&OsStr]) -> Result<Command> {
+/// The command that starts this program again as init of new namespaces, killed after `limit` seconds unless that is 0.
+fn init_command(arguments: &[&OsStr], limit: u32) -> Result<Command> {
     let programs = built_programs()?;
     let mut command = Command::new(env::current_exe().context("find the program itself")?);
     command.args(arguments).env(INSIDE, programs);
-    enter_as_init(&mut command);
+    enter_as_init(&mut command, limit);
     Ok(command)
 }
 
@@ -210,10 +211,10 @@ fn init_command(arguments: &[&OsStr]) -> Result<Command> {
     unsafe_code,
     reason = "namespaces have to be entered between fork and exec"
 )]
-fn enter_as_init(command: &mut Command) {
+fn enter_as_init(command: &mut Command, limit: u32) {
     // SAFETY: `become_init` only makes system calls; the child has one thread.
     unsafe {
-        command.pre_exec(become_init);
+        command.pre_exec(move || become_init(limit));
     }
 }
 
@@ -223,7 +224,7 @@ fn enter_as_init(command: &mut Command) {
     unsafe_code,
     reason = "fork, prctl, alarm and waitpid between fork and exec"
 )]
-fn become_init() -> io::Result<()> {
+fn become_init(limit: u32) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let (alive, keep) = nix::unistd::pipe()?;
@@ -250,7 +251,7 @@ fn become_init() -> io::Result<()> {
             unsafe {
                 libc::dup2(keep.as_raw_fd(), 3);
                 libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0);
-                libc::alarm(LIMIT_SECONDS);
+                libc::alarm(limit);
                 let mut status = 0;
                 while libc::waitpid(init, &raw mut status, 0) == -1 {}
                 libc::_exit(if libc::WIFEXITED(status) {

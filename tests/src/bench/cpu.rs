@@ -1,0 +1,119 @@
+//! Which CPU a process runs on, and how much of it it used: `/proc/PID/task/*/schedstat`, nanoseconds.
+
+use std::fs;
+use std::ops::Sub;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Runs `action` with the calling thread on CPU `number`: programs it starts stay there.
+///
+/// On a machine with fewer CPUs the thread stays where it is.
+///
+/// # Errors
+/// When the kernel refuses, or what `action` returns.
+pub(crate) fn on_cpu<T>(number: usize, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this).context("read the CPU affinity")?;
+    let mut wanted = CpuSet::new();
+    wanted.set(number)?;
+    if sched_setaffinity(this, &wanted).is_err() {
+        return action();
+    }
+    let outcome = action();
+    sched_setaffinity(this, &before).context("restore the CPU affinity")?;
+    outcome
+}
+
+/// What all threads of a process used and waited for, so far or between two readings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    /// Nanoseconds on a CPU.
+    pub(crate) run: u64,
+    /// Nanoseconds runnable, but not running.
+    pub(crate) wait: u64,
+}
+
+impl CpuTime {
+    /// Of a process, all threads.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn of(pid: Pid) -> Result<Self> {
+        let mut total = Self::default();
+        let tasks = format!("/proc/{pid}/task");
+        for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
+            let time = Self::read(&task?.path().join("schedstat"))?;
+            total = Self {
+                run: total.run + time.run,
+                wait: total.wait + time.wait,
+            };
+        }
+        Ok(total)
+    }
+
+    /// Of the calling thread.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        Self::read(Path::new("/proc/thread-self/schedstat"))
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("{}: {text}", path.display()))
+    }
+
+    /// "run wait timeslices".
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split_whitespace().map(str::parse);
+        let run = numbers.next()?.ok()?;
+        let wait = numbers.next()?.ok()?;
+        Some(Self { run, wait })
+    }
+}
+
+impl Sub for CpuTime {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        let run = self.run.saturating_sub(earlier.run);
+        Self {
+            run,
+            wait: self.wait.saturating_sub(earlier.wait),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_writes() {
+        let time = CpuTime {
+            run: 82944,
+            wait: 68141,
+        };
+        assert_eq!(CpuTime::parse("82944 68141 2\n"), Some(time));
+        assert_eq!(CpuTime::parse("82944"), None);
+        assert!(CpuTime::of_this_thread().expect("own time").run > 0);
+    }
+
+    #[test]
+    fn a_thread_moves_and_moves_back() {
+        let before = sched_getaffinity(Pid::from_raw(0)).expect("affinity");
+        let inside = on_cpu(0, || Ok(sched_getaffinity(Pid::from_raw(0))?)).expect("CPU 0");
+        assert_eq!(
+            (inside.is_set(0).ok(), inside.is_set(1).ok()),
+            (Some(true), Some(false))
+        );
+        assert_eq!(
+            sched_getaffinity(Pid::from_raw(0)).expect("affinity"),
+            before
+        );
+    }
+}
