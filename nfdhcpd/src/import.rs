@@ -76,10 +76,10 @@ struct Settings {
 
 impl Settings {
     fn general(&mut self) -> Result<(), ImportError> {
-        if let Some(path) = self.text("general", "datapath")? {
+        if let Some(AbsolutePath(path)) = self.one("general", "datapath", "an absolute path")? {
             self.set("bindings", path);
         }
-        match self.text("general", "user")? {
+        match self.one::<String>("general", "user", "one user")? {
             Some(user) if user == "nobody" => {
                 self.comment("user: the original ran as nobody; nfdhcpd has a user of its own.");
             }
@@ -124,14 +124,14 @@ impl Settings {
 
     /// Each protocol must have a queue of its own: one the original had none for gets a free number.
     fn queues(&mut self) -> Result<OriginalQueues, ImportError> {
-        const NUMBER: &str = "a queue number, 0 to 65535";
-        let dhcpv4: Option<u16> = self.one("dhcp", "dhcp_queue", NUMBER)?;
-        let rs = self.one("ipv6", "rs_queue", NUMBER)?;
-        let ns = self.one("ipv6", "ns_queue", NUMBER)?;
-        let dhcpv6 = self.one("ipv6", "dhcpv6_queue", NUMBER)?;
-        let deprecated = self.one("ipv6", "dhcp_queue", NUMBER)?;
-        let dhcpv6 = dhcpv6.or(deprecated);
-        let mut taken: Vec<u16> = [dhcpv4, rs, ns, dhcpv6].into_iter().flatten().collect();
+        let mut taken = Vec::new();
+        let dhcpv4 = self.queue("dhcp", "dhcp_queue", &mut taken)?;
+        let rs = self.queue("ipv6", "rs_queue", &mut taken)?;
+        let ns = self.queue("ipv6", "ns_queue", &mut taken)?;
+        let mut dhcpv6 = self.queue("ipv6", "dhcpv6_queue", &mut taken)?;
+        if dhcpv6.is_none() {
+            dhcpv6 = self.queue("ipv6", "dhcp_queue", &mut taken)?;
+        }
         self.section("queues");
         for (key, given, usual) in [
             ("dhcpv4", dhcpv4, 42),
@@ -141,9 +141,12 @@ impl Settings {
         ] {
             let number = given.unwrap_or_else(|| {
                 self.comment("The original had none for this protocol.");
-                let free = (usual..=u16::MAX).find(|number| !taken.contains(number));
-                taken.extend(free);
-                free.unwrap_or(usual)
+                // Four protocols, so one of these is free.
+                let free = (usual..)
+                    .find(|number| !taken.contains(number))
+                    .unwrap_or(usual);
+                taken.push(free);
+                free
             });
             self.set(key, i64::from(number));
         }
@@ -154,6 +157,29 @@ impl Settings {
         })
     }
 
+    fn queue(
+        &mut self,
+        section: &str,
+        key: &str,
+        taken: &mut Vec<u16>,
+    ) -> Result<Option<u16>, ImportError> {
+        let place = self
+            .left
+            .iter()
+            .find(|e| e.section == section && e.key == key)
+            .cloned();
+        let number = self.one(section, key, "a queue number, 0 to 65535")?;
+        match (number, place) {
+            (Some(number), Some(entry)) if taken.contains(&number) => {
+                Err(refused(entry, "a queue no other protocol has"))
+            }
+            _ => {
+                taken.extend(number);
+                Ok(number)
+            }
+        }
+    }
+
     fn dhcpv4(&mut self) -> Result<(), ImportError> {
         self.section("dhcpv4");
         if self.boolean("dhcp", "enable_dhcp")? == Some(false) {
@@ -162,15 +188,16 @@ impl Settings {
             );
             self.comment("a rule brings it into the queue. Leave that rule out.");
         }
-        let server_ip: Option<Ipv4Addr> = self.one("dhcp", "server_ip", "an IPv4 address")?;
+        let server_ip: Option<HostAddress> =
+            self.one("dhcp", "server_ip", "a host's IPv4 address")?;
         let on_link = self.boolean("dhcp", "server_on_link")? == Some(true);
         match server_ip {
-            Some(ip) if on_link => {
+            Some(HostAddress(ip)) if on_link => {
                 self.comment(format!(
                     "server_on_link = yes: follows from the network, as with the original; {ip} is not used."
                 ));
             }
-            Some(ip) => self.set("server_ip", ip.to_string()),
+            Some(HostAddress(ip)) => self.set("server_ip", ip.to_string()),
             None => {}
         }
         if let Some(lease) = self.one::<u32>("dhcp", "lease_lifetime", "seconds")? {
@@ -308,10 +335,6 @@ impl Settings {
         }
     }
 
-    fn text(&mut self, section: &str, key: &str) -> Result<Option<String>, ImportError> {
-        self.one(section, key, "one text")
-    }
-
     fn boolean(&mut self, section: &str, key: &str) -> Result<Option<bool>, ImportError> {
         let Some(entry) = self.take(section, key) else {
             return Ok(None);
@@ -321,6 +344,31 @@ impl Settings {
             "no" | "false" | "off" | "0" => Ok(Some(false)),
             _ => Err(refused(entry, "yes or no")),
         }
+    }
+}
+
+/// A path from the root on.
+struct AbsolutePath(String);
+
+impl FromStr for AbsolutePath {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.starts_with('/')
+            .then(|| Self(text.to_owned()))
+            .ok_or(())
+    }
+}
+
+/// An address one host can have.
+struct HostAddress(Ipv4Addr);
+
+impl FromStr for HostAddress {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let host = |ip: &Ipv4Addr| !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast();
+        text.parse().ok().filter(host).map(Self).ok_or(())
     }
 }
 
@@ -339,185 +387,4 @@ fn refused(entry: Entry, expected: &'static str) -> ImportError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use nfdhcpd_binding::Mode6;
-
-    use super::*;
-    use crate::config::{Absent, Config, Rules};
-
-    /// A site's file, with all the original's settings and the way it writes them.
-    const SITE: &str = "\
-## the site's
-[general]
-pidfile = /var/run/nfdhcpd/nfdhcpd.pid
-datapath = /srv/bindings # where ifup writes
-logdir = /var/log/nfdhcpd
-user = nobody
-
-[dhcp]
-enable_dhcp = yes
-lease_lifetime = 604800 # 1 week
-lease_renewal = 3600 \t# 1 hour
-server_ip = 192.0.2.1
-server_on_link = no
-dhcp_queue = 0
-nameservers = 192.0.2.2, 192.0.2.3
-domain = example.com
-
-[ipv6]
-enable_ipv6 = yes
-enable_dhcpv6 = yes
-mode = auto
-ra_period = 300
-rs_queue = 143
-ns_queue = 144
-dhcp_queue = 145
-nameservers = 2001:db8:100::1,
-domains = example.com, 'example.net'
-";
-
-    /// What our daemon makes of the result.
-    fn imported(original: &str) -> (String, Config) {
-        let text = import(original).unwrap_or_else(|error| panic!("{error}"));
-        let config = Config::parse(&text, Path::new("imported.toml"));
-        let config = config.unwrap_or_else(|error| panic!("{text}\n{error:?}"));
-        (text, config)
-    }
-
-    #[test]
-    fn a_sites_configuration_keeps_its_meaning() {
-        let (text, config) = imported(SITE);
-        assert_eq!(config.bindings, Path::new("/srv/bindings"));
-        assert_eq!(config.rules, Rules::External);
-        assert_eq!(config.unserved, Absent::Pass);
-        let queues = config.queues;
-        assert_eq!(
-            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
-            (0, 143, 144, 145)
-        );
-        let settings = config.settings;
-        let servers: Vec<String> = settings.nameservers.iter().map(IpAddr::to_string).collect();
-        assert_eq!(servers, ["192.0.2.2", "192.0.2.3", "2001:db8:100::1"]);
-        assert_eq!(settings.domain.unwrap().as_str(), "example.com");
-        let search: Vec<&str> = settings
-            .domain_search
-            .iter()
-            .map(DomainName::as_str)
-            .collect();
-        assert_eq!(search, ["example.com", "example.net"]);
-        assert_eq!(settings.dhcpv4.lease, 604_800);
-        assert_eq!(settings.dhcpv4.server_ip, Some(Ipv4Addr::new(192, 0, 2, 1)));
-        assert_eq!(settings.ra.mode6, Mode6::Stateless);
-        assert_eq!(
-            (settings.ra.max_interval, settings.ra.router_lifetime),
-            (300, 900)
-        );
-        for setting in [
-            "pidfile",
-            "logdir",
-            "lease_renewal",
-            "enable_dhcpv6",
-            "nobody",
-        ] {
-            assert!(text.contains(setting), "{setting} is lost: {text}");
-        }
-    }
-
-    #[test]
-    fn nothing_gives_our_defaults_and_external_rules() {
-        let (_, config) = imported("");
-        assert_eq!(config.rules, Rules::External);
-        let queues = config.queues;
-        assert_eq!(
-            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
-            (42, 43, 44, 45)
-        );
-    }
-
-    #[test]
-    fn a_protocol_without_a_queue_gets_a_free_one() {
-        let queues = imported("[dhcp]\ndhcp_queue = 44\n[ipv6]\ndhcpv6_queue = 43\n")
-            .1
-            .queues;
-        assert_eq!(
-            (queues.dhcpv4, queues.rs, queues.ns, queues.dhcpv6),
-            (44, 45, 46, 43)
-        );
-    }
-
-    #[test]
-    fn modes_follow_from_word_or_queues() {
-        let mode = |ipv6: &str| imported(&format!("[ipv6]\n{ipv6}\n")).1.settings.ra.mode6;
-        assert_eq!(mode("rs_queue = 43\nns_queue = 44"), Mode6::Slaac);
-        assert_eq!(
-            mode("rs_queue = 43\nns_queue = 44\ndhcpv6_queue = 45"),
-            Mode6::Stateless
-        );
-        assert_eq!(mode("mode = slaac\ndhcpv6_queue = 45"), Mode6::Slaac);
-        assert_eq!(mode("mode = slaac+dhcpv6"), Mode6::Stateless);
-        assert_eq!(mode("enable_ipv6 = off\nmode = slaac"), Mode6::None);
-        assert!(imported("[ipv6]\nmode = dhcpv6\n").0.contains("stateful"));
-    }
-
-    #[test]
-    fn values_our_daemon_refuses_are_brought_into_range() {
-        let (_, config) = imported("[dhcp]\nlease_lifetime = 1\n[ipv6]\nra_period = 1\n");
-        assert_eq!(
-            (
-                config.settings.dhcpv4.lease,
-                config.settings.ra.max_interval
-            ),
-            (60, 4)
-        );
-        let (_, config) = imported("[ipv6]\nra_period = 4294967295\n");
-        assert_eq!(
-            (
-                config.settings.ra.max_interval,
-                config.settings.ra.router_lifetime
-            ),
-            (1800, 5400)
-        );
-        let (text, config) = imported("[dhcp]\nserver_ip = 192.0.2.1\nserver_on_link = yes\n");
-        assert_eq!(config.settings.dhcpv4.server_ip, None);
-        assert!(text.contains("192.0.2.1"));
-    }
-
-    #[test]
-    fn unknown_sections_are_told() {
-        let (text, _) = imported("[dns]\nttl = 10\n");
-        assert!(text.contains("# [dns] ttl = 10"), "{text}");
-    }
-
-    #[test]
-    fn a_value_of_the_wrong_kind_is_refused_by_name() {
-        for (text, message) in [
-            (
-                "[dhcp]\ndhcp_queue = 65536",
-                "line 2: [dhcp] dhcp_queue = 65536: must be a queue number, 0 to 65535",
-            ),
-            (
-                "[dhcp]\nnameservers = 2001:db8::1",
-                "line 2: [dhcp] nameservers = 2001:db8::1: must be IPv4 addresses",
-            ),
-            (
-                "[dhcp]\nenable_dhcp = perhaps",
-                "line 2: [dhcp] enable_dhcp = perhaps: must be yes or no",
-            ),
-            (
-                "[dhcp]\nserver_ip = 1.2.3.4, 5.6.7.8",
-                "line 2: [dhcp] server_ip = 1.2.3.4, 5.6.7.8: must be an IPv4 address",
-            ),
-            ("pidfile", "line 1 is not key = value"),
-        ] {
-            assert_eq!(import(text).unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn a_value_cannot_add_a_line() {
-        let (_, config) = imported("[general]\nuser = 'x\"'\n[x]\na = \"b\\nuser = root\"\n");
-        assert_eq!(config.user.as_deref(), Some("x\""));
-    }
-}
+mod tests;
