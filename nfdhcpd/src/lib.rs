@@ -8,4 +8,5 @@ pub mod advertiser;
 pub mod config;
 pub mod import;
 pub mod responder;
+pub mod rules;
 pub mod wire;

@@ -5,8 +5,6 @@
 
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
-/// `struct nlmsghdr` and `struct nfgenmsg` together.
-const HEADERS: usize = 20;
 
 /// The header of one nfnetlink message.
 #[derive(Clone, Copy)]
@@ -84,23 +82,7 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    /// Netlink port of the program that caused it (events).
-    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
-}
-
-impl<'a> Received<'a> {
-    /// Address family of an nfnetlink message.
-    pub(crate) fn family(&self) -> Option<u8> {
-        self.payload.first().copied()
-    }
-
-    /// The attributes of an nfnetlink message.
-    pub(crate) fn attributes(&self) -> Attributes<'a> {
-        Attributes {
-            rest: self.payload.get(HEADERS - 16..).unwrap_or_default(),
-        }
-    }
 }
 
 /// The messages of one received datagram.
@@ -113,24 +95,7 @@ impl<'a> Iterator for Messages<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (header, _) = self.rest.split_first_chunk::<16>()?;
-        let [
-            l0,
-            l1,
-            l2,
-            l3,
-            k0,
-            k1,
-            f0,
-            f1,
-            s0,
-            s1,
-            s2,
-            s3,
-            p0,
-            p1,
-            p2,
-            p3,
-        ] = *header;
+        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         let payload = self.rest.get(16..length)?;
         self.rest = self
@@ -141,7 +106,6 @@ impl<'a> Iterator for Messages<'a> {
             kind: u16::from_ne_bytes([k0, k1]),
             flags: u16::from_ne_bytes([f0, f1]),
             sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-            port: u32::from_ne_bytes([p0, p1, p2, p3]),
             payload,
         })
     }

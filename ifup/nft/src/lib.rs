@@ -6,7 +6,7 @@
 //!
 //! The layers, from the words to the wire: [`value`] (typed constants and set types), [`field`] (what a rule can read),
 //! [`statement`] (the parts of a rule), [`object`] (tables, chains, sets, elements), [`operation`], [`transaction`],
-//! [`socket`] and, for reading back, [`query`] and [`monitor`]. `encode`, `attribute` and `uapi` know
+//! [`socket`] and, for reading back, [`query`]. `encode`, `attribute` and `uapi` know
 //! the bytes.
 //!
 //! Own encoder because `netlink-packet-netfilter` 0.4 has no dynset, limit, counter, queue, target, hash and no payload
@@ -15,7 +15,6 @@
 mod attribute;
 mod encode;
 pub mod field;
-pub mod monitor;
 pub mod object;
 pub mod operation;
 pub mod query;
@@ -26,7 +25,6 @@ mod uapi;
 pub mod value;
 
 pub use field::{Field, Selector};
-pub use monitor::{Change, Monitor};
 pub use object::{Chain, Element, ElementValue, Family, Hook, Rule, Set, Table};
 pub use operation::Operation;
 pub use query::{ChainRules, Counter, ElementKey};

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
-    recv, send, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
 };
 
 use crate::attribute::{Attributes, Messages};
@@ -90,8 +90,6 @@ fn explained(explanation: &Option<String>) -> String {
 /// A netlink socket to nf_tables. Needs CAP_NET_ADMIN in its network namespace. A table added as owned lives as long.
 pub struct Socket {
     fd: OwnedFd,
-    /// Netlink port number: by it the kernel names who made a change.
-    pub(crate) port: u32,
     buffer: Vec<u8>,
     sequence: u32,
 }
@@ -113,12 +111,10 @@ impl Socket {
         )
         .map_err(Error::Open)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(Error::Open)?;
-        let address: NetlinkAddr = getsockname(fd.as_raw_fd()).map_err(Error::Open)?;
         set_netlink_option(&fd, libc::NETLINK_CAP_ACK).map_err(Error::Open)?;
         set_netlink_option(&fd, libc::NETLINK_EXT_ACK).map_err(Error::Open)?;
         Ok(Self {
             fd,
-            port: address.pid(),
             buffer: vec![0; BUFFER],
             sequence: 0,
         })

@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use snf_nft::{
-    Chain, Change, DataType, Element, Error, Family, Field, Hook, IfName, Limit, Lookup, Monitor,
-    Operation, PktType, Queue, Relation, Rule, Selector, Set, Socket, Source, Statement, Table,
-    Target, Transaction, Value, Verdict, VerdictLookup, Writable,
+    Chain, DataType, Element, Error, Family, Field, Hook, IfName, Limit, Lookup, Operation,
+    PktType, Queue, Relation, Rule, Selector, Set, Socket, Source, Statement, Table, Target,
+    Transaction, Value, Verdict, VerdictLookup, Writable,
 };
 
 /// Runs a test's body on a thread in a fresh network namespace. Without the right to make one, or without nft, the test
@@ -650,33 +650,6 @@ fn an_owned_table_is_nobody_elses_and_goes_with_its_socket() {
         drop(owner);
         // A child that another test has just forked holds the socket until it executes its program.
         assert!(soon(|| !other.has_table(&table()).unwrap()));
-    });
-}
-
-#[test]
-fn the_monitor_tells_foreign_changes_from_own_ones() {
-    in_namespace(|| {
-        let mut socket = Socket::open().unwrap();
-        let mut monitor = Monitor::open(&socket, vec![table()]).unwrap();
-        socket.commit(base().iter().collect()).unwrap();
-        assert_eq!(monitor.read().unwrap(), Change::None);
-        assert!(
-            program("nft")
-                .args(["add", "table", "inet", "probe"])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert_eq!(monitor.read().unwrap(), Change::None);
-        assert!(
-            program("nft")
-                .args(["flush", "ruleset"])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert_eq!(monitor.read().unwrap(), Change::Foreign);
-        assert_eq!(monitor.read().unwrap(), Change::None);
     });
 }
 
