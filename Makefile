@@ -33,6 +33,6 @@ bench: setup
 fuzz:
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	cd nfdhcpd/fuzz && for target in $$(cargo fuzz list); do \
-	  mkdir -p found/$$target; \
+	  mkdir -p found/$$target crashes/$$target; \
 	  cargo fuzz run -s none $$target found/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) \
 	    -artifact_prefix=crashes/$$target/ || exit 1; done

@@ -61,6 +61,11 @@ impl Frame {
         self.len = 0;
     }
 
+    /// Forgets the bytes behind the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Appends; false, and nothing appended, when they do not fit.
     #[must_use]
     pub fn push(&mut self, bytes: &[u8]) -> bool {

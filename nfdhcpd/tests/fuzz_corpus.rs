@@ -32,19 +32,19 @@ fn checks_hold_for_corpus_and_past_crashes() {
 }
 
 #[test]
-fn no_input_is_left_out() {
-    for folder in ["corpus", "crashes"] {
-        for target in names(
-            &Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("fuzz")
-                .join(folder),
-        ) {
-            assert!(
-                TARGETS.iter().any(|(name, _)| *name == target),
-                "{folder}/{target}: no such target"
-            );
-        }
+fn no_target_and_no_input_is_left_out() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let mut found = names(&fuzz.join("corpus"));
+    found.extend(names(&fuzz.join("crashes")));
+    let targets = names(&fuzz.join("targets"));
+    found.extend(targets.iter().map(|file| file.replace(".rs", "")));
+    for target in found {
+        assert!(
+            TARGETS.iter().any(|(name, _)| *name == target),
+            "{target}: no such target"
+        );
     }
+    assert_eq!(targets.len(), TARGETS.len(), "a check without a target");
 }
 
 /// Runs the check on each file of `fuzz/FOLDER/TARGET`, and says which file it failed for; how many there were.

@@ -200,7 +200,7 @@ impl<'a> Exchange<'a> {
             fits(push_status(out, Status::NoAddrsAvail))?;
         }
         ia::assign(self.service, &message, true, out)?;
-        fits(self.service.options.push(&message, false, out))?;
+        self.service.options.push(&message, false, out);
         Ok(match (gives, rapid) {
             (false, _) => Reply::Refusal6,
             (true, true) => Reply::Reply6,
@@ -216,7 +216,7 @@ impl<'a> Exchange<'a> {
         }
         self.begin(MessageType::Reply, &message, out)?;
         let given = ia::assign(self.service, &message, false, out)?;
-        fits(self.service.options.push(&message, false, out))?;
+        self.service.options.push(&message, false, out);
         Ok(if given {
             Reply::Reply6
         } else {
@@ -254,7 +254,7 @@ impl<'a> Exchange<'a> {
         }
         self.begin(MessageType::Reply, &message, out)?;
         let given = ia::extend(self.service, &message, rebind, out)?;
-        fits(self.service.options.push(&message, false, out))?;
+        self.service.options.push(&message, false, out);
         Ok(if given {
             Reply::Reply6
         } else {
@@ -282,7 +282,7 @@ impl<'a> Exchange<'a> {
             return Err(Ignored::Malformed);
         }
         self.begin(MessageType::Reply, &message, out)?;
-        fits(self.service.options.push(&message, true, out))?;
+        self.service.options.push(&message, true, out);
         Ok(Reply::InformationReply6)
     }
 

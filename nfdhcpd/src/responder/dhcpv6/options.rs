@@ -119,8 +119,8 @@ impl ServerOptions {
     }
 
     /// Appends what the message requests. `information`: the answer is to an Information-request, the only one that has
-    /// a refresh time (§21.23). False when it does not fit.
-    pub(super) fn push(&self, message: &Message<'_>, information: bool, out: &mut Frame) -> bool {
+    /// a refresh time (§21.23). What does not fit is left out: the rest is worth sending, and nothing here is a must.
+    pub(super) fn push(&self, message: &Message<'_>, information: bool, out: &mut Frame) {
         let mut requested = [false; REQUESTABLE.len()];
         let list = message.options.first(code::OPTION_REQUEST);
         for code in list.unwrap_or_default().as_chunks::<2>().0 {
@@ -135,6 +135,7 @@ impl ServerOptions {
             all.any(|(known, requested)| *known == code && requested)
         };
         for option in self.options() {
+            let so_far = out.as_slice().len();
             let pushed = match option.code {
                 code::INFORMATION_REFRESH_TIME if !information => true,
                 code if !is_requested(code) => true,
@@ -143,14 +144,16 @@ impl ServerOptions {
                 code => push_option(out, code, option.value),
             };
             if !pushed {
-                return false;
+                out.truncate(so_far);
             }
         }
-        match self.boot_url(message) {
-            Some(url) if is_requested(code::BOOTFILE_URL) => {
-                push_option(out, code::BOOTFILE_URL, url) && push_http_class(message, out)
+        if is_requested(code::BOOTFILE_URL)
+            && let Some(url) = self.boot_url(message)
+        {
+            let so_far = out.as_slice().len();
+            if !(push_option(out, code::BOOTFILE_URL, url) && push_http_class(message, out)) {
+                out.truncate(so_far);
             }
-            _ => true,
         }
     }
 
