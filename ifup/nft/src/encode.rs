@@ -388,7 +388,7 @@ fn key_bytes(key: &[Value]) -> Vec<u8> {
 }
 
 /// Appends an element to a list.
-fn write_element(buffer: &mut Vec<u8>, element: &Element, with_value: bool) {
+pub(crate) fn write_element(buffer: &mut Vec<u8>, element: &Element, with_value: bool) {
     nest(buffer, NFTA_LIST_ELEM, |buffer| {
         write_key(buffer, NFTA_SET_ELEM_KEY, &element.key);
         match &element.last {

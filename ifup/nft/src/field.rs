@@ -171,6 +171,8 @@ pub enum Selector {
     Masked(Field, Value),
     /// Several fields one after the other: the key of a concatenated set.
     Concat(Vec<Field>),
+    /// Two fields, of the second the bits that are set in the mask, a value of that field's type.
+    ConcatMasked(Field, Field, Value),
     /// Jenkins' hash of the field, modulo a number.
     Jhash {
         /// What is hashed.
@@ -196,7 +198,12 @@ impl Selector {
             Self::Field(field) => field.load(buffer, REGISTER),
             Self::Masked(field, mask) => {
                 field.load(buffer, REGISTER);
-                bitwise(buffer, &mask.bytes(), &vec![0; mask.bytes().len()]);
+                bitwise(
+                    buffer,
+                    REGISTER,
+                    &mask.bytes(),
+                    &vec![0; mask.bytes().len()],
+                );
             }
             Self::Concat(fields) => {
                 let mut register = libc::NFT_REG32_00 as u32;
@@ -204,6 +211,14 @@ impl Selector {
                     field.load(buffer, register);
                     register += field.data_type().length().div_ceil(4);
                 }
+            }
+            Self::ConcatMasked(first, second, mask) => {
+                let register = libc::NFT_REG32_00 as u32;
+                first.load(buffer, register);
+                let register = register + first.data_type().length().div_ceil(4);
+                second.load(buffer, register);
+                let mask = mask.bytes();
+                bitwise(buffer, register, &mask, &vec![0; mask.len()]);
             }
             Self::Jhash { of, modulus } => {
                 let second = libc::NFT_REG_2 as u32;
@@ -223,7 +238,7 @@ impl Selector {
                     u32(buffer, NFTA_PAYLOAD_OFFSET, 14);
                     u32(buffer, NFTA_PAYLOAD_LEN, 2);
                 });
-                bitwise(buffer, &[0x0f, 0xff], &[0, 0]);
+                bitwise(buffer, REGISTER, &[0x0f, 0xff], &[0, 0]);
             }
         }
     }
@@ -234,6 +249,7 @@ impl Selector {
         match self {
             Self::Field(field) | Self::Masked(field, _) => vec![field.data_type()],
             Self::Concat(fields) => fields.iter().map(|field| field.data_type()).collect(),
+            Self::ConcatMasked(first, second, _) => vec![first.data_type(), second.data_type()],
             Self::Jhash { .. } => vec![DataType::Number],
             Self::VlanId => vec![DataType::EtherType],
         }
@@ -244,10 +260,10 @@ impl Selector {
 pub(crate) const REGISTER: u32 = libc::NFT_REG_1 as u32;
 
 /// Appends `register = (register & mask) ^ xor`.
-pub(crate) fn bitwise(buffer: &mut Vec<u8>, mask: &[u8], xor: &[u8]) {
+pub(crate) fn bitwise(buffer: &mut Vec<u8>, register: u32, mask: &[u8], xor: &[u8]) {
     expression(buffer, "bitwise", |buffer| {
-        u32(buffer, NFTA_BITWISE_SREG, REGISTER);
-        u32(buffer, NFTA_BITWISE_DREG, REGISTER);
+        u32(buffer, NFTA_BITWISE_SREG, register);
+        u32(buffer, NFTA_BITWISE_DREG, register);
         u32(
             buffer,
             NFTA_BITWISE_LEN,
@@ -274,6 +290,7 @@ impl fmt::Display for Selector {
                 }
                 Ok(())
             }
+            Self::ConcatMasked(first, second, mask) => write!(f, "{first} . {second} & {mask}"),
             Self::Jhash { of, modulus } => write!(f, "jhash {of} mod {modulus}"),
             Self::VlanId => f.write_str("vlan id"),
         }

@@ -3,8 +3,9 @@
 use nix::errno::Errno;
 use nix::sys::socket::MsgFlags;
 
-use crate::attribute::{Attributes, Header, message, text};
-use crate::object::{Family, Table};
+use crate::attribute::{Attributes, Header, message, nest, text};
+use crate::encode::write_element;
+use crate::object::{Element, Family, Table};
 use crate::socket::{Error, Socket, errno_of};
 use crate::uapi::*;
 use crate::value::{DataType, Value};
@@ -153,19 +154,28 @@ impl Socket {
                 text(buffer, NFTA_SET_ELEM_LIST_SET, set);
             },
         )?;
-        Ok(found
-            .iter()
-            .flat_map(|list| list.attributes().inside(NFTA_SET_ELEM_LIST_ELEMENTS))
-            .filter_map(|(_, element)| {
-                let element = Attributes { rest: element };
-                let key = element.inside(NFTA_SET_ELEM_KEY).find(NFTA_DATA_VALUE)?;
-                let value = element.inside(NFTA_SET_ELEM_DATA).find(NFTA_DATA_VALUE);
-                Some(ElementKey {
-                    key: key.to_vec(),
-                    value: value.map(<[u8]>::to_vec),
-                })
-            })
-            .collect())
+        Ok(keys(&found).collect())
+    }
+
+    /// The element with this key, without reading the others; `None` when it or its set is not there.
+    ///
+    /// # Errors
+    /// [`Error::List`]
+    pub fn element(
+        &mut self,
+        table: &Table,
+        set: &str,
+        element: &Element,
+    ) -> Result<Option<ElementKey>, Error> {
+        let kind = libc::NFT_MSG_GETSETELEM;
+        let found = self.ask(table, kind, Form::One, "element", |buffer| {
+            text(buffer, NFTA_SET_ELEM_LIST_TABLE, &table.name);
+            text(buffer, NFTA_SET_ELEM_LIST_SET, set);
+            nest(buffer, NFTA_SET_ELEM_LIST_ELEMENTS, |buffer| {
+                write_element(buffer, element, false);
+            });
+        })?;
+        Ok(keys(&found).next())
     }
 
     /// The table's named counters; empty without the table.
@@ -282,6 +292,22 @@ impl Socket {
             }
         }
     }
+}
+
+/// The elements in an answer.
+fn keys(found: &[Found]) -> impl Iterator<Item = ElementKey> {
+    found
+        .iter()
+        .flat_map(|list| list.attributes().inside(NFTA_SET_ELEM_LIST_ELEMENTS))
+        .filter_map(|(_, element)| {
+            let element = Attributes { rest: element };
+            let key = element.inside(NFTA_SET_ELEM_KEY).find(NFTA_DATA_VALUE)?;
+            let value = element.inside(NFTA_SET_ELEM_DATA).find(NFTA_DATA_VALUE);
+            Some(ElementKey {
+                key: key.to_vec(),
+                value: value.map(<[u8]>::to_vec),
+            })
+        })
 }
 
 /// Whether one thing is asked for, or all of a kind.

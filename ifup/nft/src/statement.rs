@@ -60,6 +60,8 @@ pub enum Writable {
     EtherDaddr,
     /// `ether saddr`
     EtherSaddr,
+    /// `arp saddr ip`
+    ArpSaddrIp,
 }
 
 /// What it is changed to.
@@ -174,6 +176,7 @@ impl Statement {
                 let value = value.bytes();
                 bitwise(
                     buffer,
+                    REGISTER,
                     &prefix_mask(value.len(), *length),
                     &vec![0; value.len()],
                 );
@@ -230,7 +233,12 @@ impl Statement {
                     }
                     Source::Mark { keep, set } => {
                         Field::Mark.load(buffer, REGISTER);
-                        bitwise(buffer, &(keep & !set).to_ne_bytes(), &set.to_ne_bytes());
+                        bitwise(
+                            buffer,
+                            REGISTER,
+                            &(keep & !set).to_ne_bytes(),
+                            &set.to_ne_bytes(),
+                        );
                     }
                 }
                 target.store(buffer);
@@ -335,8 +343,9 @@ impl Writable {
         match self {
             Self::Mark => store_meta(buffer, libc::NFT_META_MARK),
             Self::PktType => store_meta(buffer, libc::NFT_META_PKTTYPE),
-            Self::EtherDaddr => store_link(buffer, 0),
-            Self::EtherSaddr => store_link(buffer, 6),
+            Self::EtherDaddr => store_payload(buffer, libc::NFT_PAYLOAD_LL_HEADER, 0, 6),
+            Self::EtherSaddr => store_payload(buffer, libc::NFT_PAYLOAD_LL_HEADER, 6, 6),
+            Self::ArpSaddrIp => store_payload(buffer, libc::NFT_PAYLOAD_NETWORK_HEADER, 14, 4),
         }
     }
 }
@@ -348,16 +357,13 @@ fn store_meta(buffer: &mut Vec<u8>, key: libc::c_int) {
     });
 }
 
-fn store_link(buffer: &mut Vec<u8>, offset: u32) {
+/// Changes bytes that no checksum covers.
+fn store_payload(buffer: &mut Vec<u8>, base: libc::c_int, offset: u32, length: u32) {
     expression(buffer, "payload", |buffer| {
         u32(buffer, NFTA_PAYLOAD_SREG, REGISTER);
-        u32(
-            buffer,
-            NFTA_PAYLOAD_BASE,
-            libc::NFT_PAYLOAD_LL_HEADER as u32,
-        );
+        u32(buffer, NFTA_PAYLOAD_BASE, base as u32);
         u32(buffer, NFTA_PAYLOAD_OFFSET, offset);
-        u32(buffer, NFTA_PAYLOAD_LEN, 6);
+        u32(buffer, NFTA_PAYLOAD_LEN, length);
         u32(
             buffer,
             NFTA_PAYLOAD_CSUM_TYPE,
@@ -483,6 +489,7 @@ impl fmt::Display for Writable {
             Self::PktType => "meta pkttype",
             Self::EtherDaddr => "ether daddr",
             Self::EtherSaddr => "ether saddr",
+            Self::ArpSaddrIp => "arp saddr ip",
         })
     }
 }

@@ -700,3 +700,78 @@ fn the_queue_target_is_accepted_where_the_native_expression_is_not() {
         assert!(listed.contains("queue num 42 bypass"), "{listed}");
     });
 }
+
+#[test]
+fn a_pair_with_a_mask_and_an_address_out_of_a_map_are_those_of_nft() {
+    in_namespace(|| {
+        let arp = Table::new(Family::Arp, "probe");
+        let pair = [DataType::IfName, DataType::EtherAddr];
+        let mut operations = base();
+        operations.extend([
+            Operation::AddSet(table(), Set::new("prefixes", &pair)),
+            rule(
+                "pre",
+                [
+                    Statement::InSet(
+                        Selector::ConcatMasked(
+                            Field::IifName,
+                            Field::EtherSaddr,
+                            Value::Ether([0xff, 0xff, 0xf0, 0, 0, 0]),
+                        ),
+                        Relation::IsNot,
+                        Lookup::Named("prefixes".to_owned()),
+                    ),
+                    Statement::Verdict(Verdict::Drop),
+                ],
+            ),
+            Operation::AddTable {
+                table: arp.clone(),
+                owned: false,
+            },
+            Operation::AddSet(
+                arp.clone(),
+                Set::map("gateways", &[DataType::IfName], DataType::Ipv4Addr),
+            ),
+            Operation::AddChain(arp.clone(), Chain::base("from_host", Hook::Output, 0)),
+            Operation::AddRule {
+                table: arp,
+                chain: "from_host".to_owned(),
+                rule: Rule::new([Statement::Set(
+                    Writable::ArpSaddrIp,
+                    Source::Map(Field::OifName.into(), "gateways".to_owned()),
+                )]),
+            },
+        ]);
+        assert_same(&operations);
+    });
+}
+
+#[test]
+fn one_element_is_found_among_many() {
+    in_namespace(|| {
+        let gateway = |tap: &str, last: u8| {
+            Element::with_value([name(tap)], Value::Ipv4([10, 0, 0, last].into()))
+        };
+        let mut operations = base();
+        operations.extend([
+            Operation::AddSet(
+                table(),
+                Set::map("gateways", &[DataType::IfName], DataType::Ipv4Addr),
+            ),
+            Operation::AddElements {
+                table: table(),
+                set: "gateways".to_owned(),
+                elements: vec![gateway("tap0", 1), gateway("tap1", 2)],
+            },
+        ]);
+        let mut socket = Socket::open().unwrap();
+        socket.commit(operations.iter().collect()).unwrap();
+        let mut value_of = |set: &str, tap: &str| {
+            let found = socket.element(&table(), set, &Element::new([name(tap)]));
+            found.unwrap().and_then(|found| found.value)
+        };
+        assert_eq!(value_of("gateways", "tap1"), Some(vec![10, 0, 0, 2]));
+        assert_eq!(value_of("gateways", "tap2"), None);
+        assert_eq!(value_of("absent", "tap0"), None);
+    });
+}
