@@ -1,0 +1,215 @@
+//! Reads [`HostFacts`] for one NIC: its devices and table, then what stands of what it may want. Changes nothing.
+
+mod rt_tables;
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::element::Element;
+use crate::facts::{HostFacts, Link, Standing};
+use crate::file::{self, FileError};
+use crate::netlink::{Netlink, NetlinkError, routes_of, rules_of};
+use crate::nft::{Nft, NftError};
+use crate::plan::{PlanError, record_path, wiring};
+use crate::record::{Proxy, Record};
+use crate::request::{IfName, NicMode, Request, TableRef};
+use crate::sysctl::{self, SysctlError};
+
+/// What could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Devices, routes, rules, proxies.
+    #[error("read {what}")]
+    Netlink {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: NetlinkError,
+    },
+    /// Tables and elements.
+    #[error("read the isolation rules")]
+    Nft(#[source] NftError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A value under `/proc/sys`.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// `LINK` is no table this host knows.
+    #[error("LINK={name}: no such routing table in {}: add a line \"<number> {name}\"", files.join(", "))]
+    NoTable {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        files: Vec<String>,
+    },
+    /// Devices and table do not go with the request.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// The connections a call needs, open from its first look to its last change.
+pub struct Host {
+    /// Devices, routes, rules, neighbours.
+    pub netlink: Netlink,
+    /// Isolation.
+    pub nft: Nft,
+}
+
+impl Host {
+    /// Opens the connections in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// No socket.
+    pub fn open() -> Result<Self, HostError> {
+        let netlink = Netlink::open().map_err(failed("the devices"))?;
+        Ok(Self {
+            netlink,
+            nft: Nft::open().map_err(HostError::Nft)?,
+        })
+    }
+
+    /// What `up` of this NIC needs to know.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn facts(&mut self, request: &Request, config: &Config) -> Result<HostFacts, HostError> {
+        let mut facts = HostFacts {
+            tap: self.link(&request.tap)?,
+            ..HostFacts::default()
+        };
+        if facts.tap.is_none() {
+            return Err(PlanError::NoTap(request.tap.clone()).into());
+        }
+        match &request.mode {
+            NicMode::Bridged { bridge } => facts.bridge = self.link(bridge)?,
+            NicMode::Routed { table } => {
+                let id = table_id(table)?;
+                let whole = request.network.is_none();
+                let table = self.netlink.table(id, request.ip, whole);
+                facts.table = Some(table.map_err(failed("the routing table"))?);
+            }
+        }
+        let wanted = wiring(request, &facts, config)?;
+        facts.standing = self.standing(
+            &request.tap,
+            facts.tap.as_ref(),
+            &wanted.elements,
+            &wanted.proxies,
+            config,
+        )?;
+        let settings = [
+            &wanted.sysctls,
+            &wanted.shared_sysctls,
+            &wanted.expected_sysctls,
+        ];
+        for setting in settings.into_iter().flatten() {
+            if let Some(value) = sysctl::read(&setting.key)? {
+                facts.standing.sysctls.insert(setting.key.clone(), value);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// What `down` of this TAP needs to know.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn facts_of_tap(&mut self, tap: &IfName, config: &Config) -> Result<HostFacts, HostError> {
+        let link = self.link(tap)?;
+        let standing = self.standing(tap, link.as_ref(), &[], &[], config)?;
+        Ok(HostFacts {
+            tap: link,
+            standing,
+            ..HostFacts::default()
+        })
+    }
+
+    /// The device of this name.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn link(&mut self, name: &IfName) -> Result<Option<Link>, HostError> {
+        self.netlink.link(name).map_err(failed("the devices"))
+    }
+
+    fn standing(
+        &mut self,
+        tap: &IfName,
+        link: Option<&Link>,
+        elements: &[Element],
+        proxies: &[Proxy],
+        config: &Config,
+    ) -> Result<Standing, HostError> {
+        let mut standing = Standing {
+            // A record that cannot be read is as good as none: it is written anew.
+            record: file::read(&record_path(tap, config))?.and_then(|text| text.parse().ok()),
+            binding: file::read(&config.binding_dir.join(tap.as_str()))?,
+            rules_installed: self.nft.is_installed().map_err(HostError::Nft)?,
+            rules: rules_of(tap).map_err(failed("the routing rules"))?,
+            ..Standing::default()
+        };
+        if let Some(link) = link {
+            standing.routes = routes_of(tap, link.index).map_err(failed("the TAP's routes"))?;
+        }
+        let none = Record {
+            ifindex: 0,
+            elements: Vec::new(),
+            proxies: Vec::new(),
+        };
+        let record = standing.record.as_ref().unwrap_or(&none);
+        for proxy in union(proxies, &record.proxies) {
+            if self
+                .netlink
+                .has_proxy(proxy)
+                .map_err(failed("the proxy entries"))?
+            {
+                standing.proxies.push(proxy.clone());
+            }
+        }
+        for element in union(elements, &record.elements) {
+            if standing.rules_installed && self.nft.has(element).map_err(HostError::Nft)? {
+                standing.elements.push(element.clone());
+            }
+        }
+        Ok(standing)
+    }
+}
+
+/// What is in either, each once.
+fn union<'a, T: PartialEq>(left: &'a [T], right: &'a [T]) -> impl Iterator<Item = &'a T> {
+    left.iter()
+        .chain(right.iter().filter(|item| !left.contains(item)))
+}
+
+fn table_id(table: &TableRef) -> Result<u32, HostError> {
+    let name = match table {
+        TableRef::Number(id) => return Ok(*id),
+        TableRef::Name(name) => name,
+    };
+    let files: Vec<PathBuf> = rt_tables::files();
+    for path in &files {
+        let text = file::read(path)?.unwrap_or_default();
+        if let Some(id) = rt_tables::find(&text, name) {
+            return Ok(id);
+        }
+    }
+    match rt_tables::find(rt_tables::BUILT_IN, name) {
+        Some(id) => Ok(id),
+        None => {
+            let files = files
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            Err(HostError::NoTable {
+                name: name.clone(),
+                files,
+            })
+        }
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(NetlinkError) -> HostError {
+    move |source| HostError::Netlink { what, source }
+}
