@@ -249,3 +249,39 @@ proptest! {
         }
     }
 }
+
+/// docs/import.md: what each row says comes out, for a file with that setting alone.
+#[test]
+fn the_page_is_true() {
+    let page = include_str!("../../docs/import.md");
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row
+            .split(" | ")
+            .map(|cell| cell.trim_matches(['|', ' ', '`']))
+            .collect();
+        let (section, setting) = cells[0].split_once("] ").unwrap();
+        let text = import(&format!("{section}]\n{setting}\n")).unwrap();
+        if cells[1] == "–" {
+            let key = setting.split(' ').next().unwrap();
+            assert!(
+                text.lines()
+                    .any(|line| line.starts_with('#') && line.contains(key)),
+                "{row}\n{text}"
+            );
+        } else {
+            let ours: toml::Table = text.parse().unwrap();
+            let expected: toml::Table = cells[1].parse().unwrap();
+            assert!(contains(&ours, &expected), "{row}\n{text}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 20);
+}
+
+fn contains(all: &toml::Table, some: &toml::Table) -> bool {
+    some.iter().all(|(key, value)| match (all.get(key), value) {
+        (Some(Value::Table(all)), Value::Table(some)) => contains(all, some),
+        (found, value) => found == Some(value),
+    })
+}
