@@ -13,6 +13,7 @@ use nfdhcpd_binding::{DomainName, MacAddr, Mode6};
 pub use file::{Dhcpv4File, Dhcpv6File, File, QueuesFile, RaFile, RateFile};
 
 use crate::responder::{Dhcpv4Settings, Dhcpv6Settings, RaSettings, Settings};
+use crate::rules::plan::Mark;
 use crate::wire::Protocol;
 
 /// Where the configuration is looked for when the command line names no other.
@@ -33,6 +34,8 @@ pub struct Config {
     pub rules: Rules,
     /// What becomes of queued packets of a TAP without a binding, with external rules.
     pub unserved: Absent,
+    /// How marked packets name their TAP, with managed rules.
+    pub mark: Mark,
     /// The queues.
     pub queues: Queues,
     /// What one TAP may ask.
@@ -197,11 +200,8 @@ impl Config {
         differs("metrics", self.metrics != new.metrics);
         differs("rules, on_absent", self.rules != new.rules);
         differs("unserved", self.unserved != new.unserved);
+        differs("mark", self.mark != new.mark);
         differs("queues", self.queues != new.queues);
-        differs(
-            "rate.kernel_per_second, rate.kernel_burst",
-            self.kernel_rate != new.kernel_rate,
-        );
         keys
     }
 }
@@ -235,6 +235,10 @@ impl TryFrom<File> for Config {
         Ok(Self {
             rules,
             metrics,
+            mark: Mark::new(file.mark).ok_or_else(|| {
+                let reason = "must not be 0, and its 24 low bits must be";
+                ValueError::new("mark", format_args!("{:#x}", file.mark), reason)
+            })?,
             unserved: absent("unserved", &file.unserved)?,
             user: (!file.user.is_empty()).then(|| file.user.clone()),
             queues: queues(&file.queues)?,

@@ -129,7 +129,10 @@ fn n4_multicast_advertisements_are_at_least_3_seconds_apart() {
         advertiser.solicited(7, start + Duration::from_millis(after));
         assert_eq!(advertiser.next_deadline(), Some(start + seconds(3)));
     }
-    assert_eq!(due(&mut advertiser, start + seconds(2), HIGHEST), []);
+    assert_eq!(
+        due(&mut advertiser, start + seconds(2), HIGHEST),
+        [0_u32; 0]
+    );
     assert_eq!(due(&mut advertiser, start + seconds(3), HIGHEST), [7]);
     advertiser.solicited(7, start + seconds(10));
     assert_eq!(due(&mut advertiser, start + seconds(10), HIGHEST), [7]);
@@ -206,7 +209,7 @@ fn b3_work_per_call_is_bounded_and_nobody_is_passed_over() {
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..1000).collect::<Vec<_>>());
-    assert_eq!(due(&mut advertiser, start, LOWEST), []);
+    assert_eq!(due(&mut advertiser, start, LOWEST), [0_u32; 0]);
 }
 
 #[test]

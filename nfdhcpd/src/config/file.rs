@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::plan::Mark;
+
 /// The file as written. Every key may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +25,8 @@ pub struct File {
     pub on_absent: String,
     /// `drop` or `pass`: what becomes of queued packets of a TAP without a binding (external rules).
     pub unserved: String,
+    /// Pattern of the packet marks that name TAPs (managed rules); at least its 24 low bits are 0.
+    pub mark: u32,
     /// Hardware address of the router every VM sees.
     pub router_mac: String,
     /// `network` or `host`: who routes for bridged NICs.
@@ -137,6 +141,7 @@ impl Default for File {
             rules: String::from("managed"),
             on_absent: String::from("drop"),
             unserved: String::from("pass"),
+            mark: Mark::DEFAULT.base(),
             router_mac: String::from("cc:47:52:4e:45:54"),
             router: String::from("network"),
             nameservers: Vec::new(),

@@ -74,6 +74,8 @@ fn refusals_name_file_key_value_and_reason() {
             "router_mac = '01:00:00:00:00:01'",
             "router_mac = 01:00:00:00:00:01",
         ),
+        ("mark = 0", "mark = 0x0"),
+        ("mark = 0x40800000", "mark = 0x40800000"),
         ("router = 'me'", "router = me"),
         ("domain = '-.'", "domain = -."),
         ("bindings = 'here'", "bindings = here"),

@@ -381,7 +381,7 @@ fn row_6_3_rapid_commit_is_answered_by_reply() {
     let answer = ask(&binding(), SOLICIT, &options);
     assert_eq!(answer.decision, Decision::Reply(Reply::Reply6));
     assert_eq!(answer.message().msg_type(), v6::MessageType::Reply);
-    assert_eq!(answer.option(14).unwrap(), []);
+    assert_eq!(answer.option(14).unwrap(), [0_u8; 0]);
     assert_eq!(answer.addresses(), [(ip(ADDRESS), 3000, 7200)]);
 }
 

@@ -339,7 +339,7 @@ fn raw_options_are_sent_as_they_are() {
     let answer = offer(&binding, &settings(), &[224, 1]);
     assert_eq!(answer.codes(), [53, 54, 51, 58, 59, 224, 1, 43, 116, 225]);
     assert_eq!(answer.option(43).unwrap(), [1, 2, 3]);
-    assert_eq!(answer.option(116).unwrap(), []);
+    assert_eq!(answer.option(116).unwrap(), [0_u8; 0]);
     assert_eq!(answer.option(225).unwrap(), [9; 255]);
     let nak = ask_with(&binding, &settings(), &reboot(OTHER)).unwrap();
     assert_eq!(nak.codes(), [53, 54, 56]);

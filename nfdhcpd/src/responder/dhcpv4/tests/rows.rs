@@ -855,7 +855,7 @@ fn row_4_26_rapid_commit_gets_an_ack_at_once() {
     let answer = answered(&ask);
     assert_eq!(answer.reply, Reply::Ack);
     assert_eq!(answer.message.yiaddr(), ADDRESS);
-    assert_eq!(answer.option(80).unwrap(), []);
+    assert_eq!(answer.option(80).unwrap(), [0_u8; 0]);
     assert!(answer.option(51).is_some());
     let mut settings = settings();
     settings.dhcpv4.rapid_commit = false;

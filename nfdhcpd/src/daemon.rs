@@ -1,0 +1,409 @@
+//! The daemon: what is opened as root, and the loop that serves everything but packets.
+//!
+//! ```text
+//!   queues ──► packet threads ──► packet socket            binding directory ─┐
+//!                 ▲      │ notices                         network devices ───┤
+//!                 │      ▼                                                    ▼
+//!                 └── snapshot ◄────────────── Serving ◄──────────────────── loop ◄── signals, control socket,
+//!                                                                                     metrics, time
+//! ```
+
+mod opened;
+mod questions;
+mod redirecting;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::claims::ClaimsError;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::ctl::Question;
+use crate::metrics;
+use crate::netlink::LinksError;
+use crate::privileges::PrivilegesError;
+use crate::queue::QueueError;
+use crate::redirect;
+use crate::rules::{Redirect, RulesError};
+use crate::serving::{Serving, ServingError, chain};
+use crate::shard::{Notice, ShardError, Shared};
+use crate::tap::TapError;
+use crate::watch::WatchError;
+
+pub use opened::Opened;
+
+/// What the daemon ends by.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The packet socket.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// The binding directory.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// Network devices.
+    #[error(transparent)]
+    Links(#[from] LinksError),
+    /// The record of claims.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+    /// Privileges.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
+    /// The redirect.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// Files and devices.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// A packet thread.
+    #[error("packet thread {number}")]
+    Shard {
+        /// Which.
+        number: usize,
+        /// Why.
+        source: ShardError,
+    },
+    /// A packet thread panicked.
+    #[error("packet thread {number} panicked")]
+    ShardPanicked {
+        /// Which.
+        number: usize,
+    },
+    /// A system call that never fails.
+    #[error("{act}")]
+    System {
+        /// What was tried.
+        act: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A path or address that cannot be used.
+    #[error("{act} {object}")]
+    Object {
+        /// What was tried.
+        act: &'static str,
+        /// With what.
+        object: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How often the directory and the threads are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Opened {
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// When a packet thread ends, or a source of events is lost.
+    pub fn run(self) -> Result<(), DaemonError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| DaemonError::System {
+                act: "start the runtime",
+                source,
+            })?;
+        runtime.block_on(Daemon::start(self)?.serve())
+    }
+}
+
+/// The loop's own things.
+struct Daemon {
+    config: Config,
+    path: Option<PathBuf>,
+    serving: Serving,
+    shared: Arc<Shared>,
+    counters: Vec<Arc<Counters>>,
+    beats: Vec<u64>,
+    notices: mpsc::Receiver<Notice>,
+    control: Option<std::os::unix::net::UnixListener>,
+    metrics: Option<std::net::TcpListener>,
+    queue_figures: Option<File>,
+    redirect: Option<Redirect>,
+    /// What is wrong with the redirect, by bridge, or by nothing for all of it.
+    troubles: BTreeMap<String, String>,
+    threads: Vec<std::thread::JoinHandle<Result<(), ShardError>>>,
+    ended: mpsc::UnboundedReceiver<usize>,
+}
+
+/// Tells the loop that a thread ended, however it did.
+struct End {
+    number: usize,
+    to: mpsc::UnboundedSender<usize>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.to.send(self.number);
+    }
+}
+
+impl Daemon {
+    fn start(opened: Opened) -> Result<Self, DaemonError> {
+        let Opened {
+            config,
+            path,
+            shards,
+            counters,
+            shared,
+            directory,
+            links,
+            claims,
+            ..
+        } = opened;
+        let mut serving = Serving::new(&config, directory, links, claims, Arc::clone(&shared));
+        serving.start(&opened.recorded, booted(), Instant::now().into_std())?;
+        let redirect = match redirect::settings(&config) {
+            Some(settings) => Some(Redirect::install(settings, serving.redirected())?),
+            None => None,
+        };
+        let _ = serving.take_redirects();
+        let (to, ended) = mpsc::unbounded_channel();
+        let mut threads = Vec::new();
+        for (number, mut shard) in shards.into_iter().enumerate() {
+            let end = End {
+                number,
+                to: to.clone(),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("packets-{number}"))
+                .stack_size(512 << 10)
+                .spawn(move || {
+                    let _end = end;
+                    shard.run()
+                })
+                .map_err(|source| DaemonError::System {
+                    act: "start a packet thread",
+                    source,
+                })?;
+            threads.push(thread);
+        }
+        let (redirect, troubles) = redirect.unzip();
+        let mut daemon = Self {
+            redirect,
+            troubles: BTreeMap::new(),
+            beats: vec![0; counters.len()],
+            config,
+            path,
+            serving,
+            shared,
+            counters,
+            notices: opened.notices,
+            control: Some(opened.control),
+            metrics: opened.metrics,
+            queue_figures: opened.queue_figures,
+            threads,
+            ended,
+        };
+        daemon.report(troubles.unwrap_or_default());
+        Ok(daemon)
+    }
+
+    async fn serve(mut self) -> Result<(), DaemonError> {
+        let system = |act| move |source| DaemonError::System { act, source };
+        let hook = |kind| signal(kind).map_err(system("take signals"));
+        let mut hang_up = hook(SignalKind::hangup())?;
+        let mut dump = hook(SignalKind::user_defined1())?;
+        let mut stops = [
+            hook(SignalKind::terminate())?,
+            hook(SignalKind::interrupt())?,
+        ];
+        let [files, devices] = self.sources().map_err(system("watch for events"))?;
+        let mut questions = self.listen().map_err(system("take questions"))?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
+        let mut fed = Instant::now();
+        self.tell(&[NotifyState::Ready]);
+        let served = self.serving.served();
+        tracing::info!(
+            bindings = served,
+            version = env!("CARGO_PKG_VERSION"),
+            "ready"
+        );
+        loop {
+            let due = self.serving.next_advertisement().map(Instant::from_std);
+            tokio::select! {
+                ready = files.readable() => clear(ready),
+                ready = devices.readable() => clear(ready),
+                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                    self.serving.advertise(Instant::now().into_std());
+                    continue;
+                }
+                Some(notice) = self.notices.recv() => {
+                    self.notice(notice);
+                    continue;
+                }
+                Some(question) = questions.recv() => self.answer(question),
+                Some(number) = self.ended.recv() => return Err(self.end_of(number)),
+                _ = hang_up.recv() => self.reload(),
+                _ = dump.recv() => self.dump(),
+                () = any(&mut stops) => break,
+                _ = tick.tick() => {
+                    self.serving.check_directory(Instant::now().into_std());
+                    self.check_redirect();
+                    if watchdog.is_some_and(|period| fed.elapsed() >= period) && self.alive() {
+                        fed = Instant::now();
+                        self.tell(&[NotifyState::Watchdog]);
+                    }
+                }
+            }
+            self.serving.catch_up(Instant::now().into_std())?;
+            self.redirect();
+        }
+        self.stop()
+    }
+
+    fn sources(&self) -> io::Result<[AsyncFd<OwnedFd>; 2]> {
+        let [files, devices] = self.serving.sources();
+        #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+        let watch = |fd: BorrowedFd<'_>| {
+            // SAFETY: an `OwnedFd` gives the same open descriptor for as long as it lives.
+            unsafe { AsyncFd::register(fd.try_clone_to_owned()?) }.map_err(io::Error::from)
+        };
+        Ok([watch(files)?, watch(devices)?])
+    }
+
+    fn listen(&mut self) -> io::Result<mpsc::Receiver<Question>> {
+        let (to, questions) = mpsc::channel(16);
+        if let Some(control) = self.control.take() {
+            let listener = tokio::net::UnixListener::from_std(control)?;
+            tokio::spawn(crate::ctl::server::serve(listener, to.clone()));
+        }
+        if let Some(metrics) = self.metrics.take() {
+            let listener = tokio::net::TcpListener::from_std(metrics)?;
+            tokio::spawn(metrics::server::serve(listener, to));
+        }
+        Ok(questions)
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Advertise { tap } => self.serving.solicited(tap, Instant::now().into_std()),
+            Notice::Declined { tap } => {
+                let name = self
+                    .serving
+                    .bindings
+                    .link_by_index(tap)
+                    .map(|link| link.name);
+                let name = name.map(tracing::field::display);
+                let port = self.serving.port(tap);
+                let ip = port
+                    .and_then(|port| port.addresses.ip)
+                    .map(tracing::field::display);
+                tracing::error!(
+                    tap = name,
+                    ifindex = tap,
+                    ip,
+                    "the VM found its address in use by somebody else"
+                );
+            }
+        }
+    }
+
+    /// True when every packet thread was awake since this was last asked.
+    fn alive(&mut self) -> bool {
+        let mut all = true;
+        for (before, counters) in self.beats.iter_mut().zip(&self.counters) {
+            let now = counters.beats.value();
+            all &= *before != now;
+            *before = now;
+        }
+        all
+    }
+
+    fn reload(&mut self) {
+        let Some(path) = self.path.clone() else {
+            tracing::warn!("there is no configuration file to read again");
+            return;
+        };
+        if let Ok(moment) = NotifyState::monotonic_usec_now() {
+            self.tell(&[NotifyState::Reloading, moment]);
+        }
+        match Config::read(&path) {
+            Ok(config) => {
+                for key in self.config.needs_restart(&config) {
+                    tracing::warn!(key, "takes effect at the next restart");
+                }
+                self.serving.configure(&config, Instant::now().into_std());
+                self.config.settings = config.settings;
+                self.config.rate = config.rate;
+                self.config.kernel_rate = config.kernel_rate;
+                if let (Some(redirect), Some(settings)) =
+                    (&mut self.redirect, redirect::settings(&self.config))
+                    && let Err(error) = redirect.change_settings(settings)
+                {
+                    self.report_redirect(&error);
+                }
+                tracing::info!(path = %path.display(), "configuration read again");
+            }
+            Err(error) => tracing::error!("{}; the old one stays in force", chain(&error)),
+        }
+        self.tell(&[NotifyState::Ready]);
+    }
+
+    fn stop(self) -> Result<(), DaemonError> {
+        self.tell(&[NotifyState::Stopping]);
+        let _ = self.shared.stop.write(1);
+        for (number, thread) in self.threads.into_iter().enumerate() {
+            match thread.join() {
+                Ok(ended) => ended.map_err(|source| DaemonError::Shard { number, source })?,
+                Err(_) => return Err(DaemonError::ShardPanicked { number }),
+            }
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn end_of(&mut self, number: usize) -> DaemonError {
+        let ended = self.threads.swap_remove(number).join();
+        match ended {
+            Ok(Err(source)) => DaemonError::Shard { number, source },
+            Ok(Ok(())) | Err(_) => DaemonError::ShardPanicked { number },
+        }
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!(%error, "tell the service manager");
+        }
+    }
+}
+
+fn clear<T: std::os::fd::AsRawFd>(ready: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>>) {
+    if let Ok(mut ready) = ready {
+        ready.clear_ready();
+    }
+}
+
+async fn any(signals: &mut [Signal; 2]) {
+    let [first, second] = signals;
+    tokio::select! {
+        _ = first.recv() => {}
+        _ = second.recv() => {}
+    }
+}
+
+/// When the host started, seconds since 1970.
+fn booted() -> Option<i64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+}
