@@ -10,7 +10,7 @@ mod routed;
 
 use std::path::PathBuf;
 
-use nfdhcpd_binding::{Binding, MacAddr};
+use nfdhcpd_binding::{Binding, BindingError, MacAddr};
 
 use crate::config::Config;
 use crate::element::Element;
@@ -83,6 +83,12 @@ pub enum PlanError {
     /// A routed NIC's facts hold no table.
     #[error("LINK: no routing table was read")]
     NoTable,
+    /// nfdhcpd would refuse what it is to answer.
+    #[error("nfdhcpd would refuse the binding")]
+    Binding {
+        /// Which key, and why.
+        source: BindingError,
+    },
 }
 
 impl Setting {
@@ -117,7 +123,7 @@ pub fn wiring(request: &Request, facts: &HostFacts, config: &Config) -> Result<W
 /// Isolation comes first and the TAP comes up last: until then no frame passes. A binding is there before the TAP is up.
 ///
 /// # Errors
-/// The TAP is missing, or see [`wiring`].
+/// The TAP is missing, nfdhcpd would refuse the binding, or see [`wiring`].
 pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan, PlanError> {
     let tap = &request.tap;
     let link = facts
@@ -125,6 +131,8 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
         .as_ref()
         .ok_or_else(|| PlanError::NoTap(tap.clone()))?;
     let wiring = wiring(request, facts, config)?;
+    let binding = wiring.binding.as_ref().map(Binding::to_file).transpose();
+    let binding = binding.map_err(|source| PlanError::Binding { source })?;
     let mut plan = Plan {
         steps: Vec::new(),
         warnings: wiring.warnings.clone(),
@@ -133,10 +141,10 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
     plan.isolation(tap, link, &wiring, facts, config);
     plan.link(tap, link, &wiring);
     plan.settings(&wiring, facts);
-    plan.binding(
+    plan.file(
         config.binding_dir.join(tap.as_str()),
-        wiring.binding.as_ref(),
-        facts,
+        facts.standing.binding.clone(),
+        binding,
     );
     if link.master != wiring.master {
         plan.steps.push(Step::Master {
@@ -201,7 +209,11 @@ pub fn down(tap: &IfName, facts: &HostFacts, config: &Config) -> Plan {
         steps,
         warnings: Vec::new(),
     };
-    plan.binding(config.binding_dir.join(tap.as_str()), None, facts);
+    plan.file(
+        config.binding_dir.join(tap.as_str()),
+        facts.standing.binding.clone(),
+        None,
+    );
     if !standing.elements.is_empty() {
         let delete = standing.elements.clone();
         plan.steps.push(Step::Elements {
@@ -328,14 +340,6 @@ impl Plan {
                 ));
             }
         }
-    }
-
-    fn binding(&mut self, path: PathBuf, binding: Option<&Binding>, facts: &HostFacts) {
-        self.file(
-            path,
-            facts.standing.binding.clone(),
-            binding.map(Binding::to_string),
-        );
     }
 
     fn file(&mut self, path: PathBuf, before: Option<String>, after: Option<String>) {

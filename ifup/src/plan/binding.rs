@@ -65,3 +65,53 @@ fn of_request(request: &Request) -> Binding {
 fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::facts::{HostFacts, Link};
+    use crate::plan::{PlanError, up};
+    use crate::request::{Request, Variables};
+
+    #[test]
+    fn what_nfdhcpd_would_refuse_is_not_planned() {
+        let config = Config::parse("").unwrap();
+        let variables: Variables = [
+            ("INTERFACE", "tap0"),
+            ("INSTANCE", "k1.gnt.test"),
+            ("MAC", "aa:00:77:51:ad:bc"),
+            ("MODE", "bridged"),
+            ("LINK", "br0"),
+            ("IP", "10.77.0.1"),
+            ("NETWORK_NAME", "netbr"),
+            ("NETWORK_SUBNET", "10.77.0.0/24"),
+            ("NETWORK_GATEWAY", "10.77.0.1"),
+            ("NETWORK_TAGS", "nfdhcpd"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let request = Request::from_variables(&variables, &config.tags).unwrap();
+        let link = |is_bridge| Link {
+            index: 4,
+            address: "1a:dc:13:53:91:eb".parse().unwrap(),
+            mtu: 1500,
+            up: false,
+            carrier: false,
+            master: None,
+            is_bridge,
+        };
+        let facts = HostFacts {
+            tap: Some(link(false)),
+            bridge: Some(link(true)),
+            ..HostFacts::default()
+        };
+        let Err(PlanError::Binding { source }) = up(&request, &facts, &config) else {
+            panic!("the VM's address is the router's");
+        };
+        assert!(
+            source
+                .to_string()
+                .contains("GATEWAY=10.77.0.1: is the VM's own address")
+        );
+    }
+}
