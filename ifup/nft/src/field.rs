@@ -179,6 +179,8 @@ pub enum Selector {
         of: Field,
         /// The hash is below this.
         modulus: u32,
+        /// Rules with the same seed hash alike.
+        seed: u32,
     },
     /// Whether the frame carries a VLAN tag that names a VLAN, `vlan id`: 0 for a priority tag. Test
     /// [`Field::EtherType`] for 8021q or 8021ad first.
@@ -220,7 +222,7 @@ impl Selector {
                 let mask = mask.bytes();
                 bitwise(buffer, register, &mask, &vec![0; mask.len()]);
             }
-            Self::Jhash { of, modulus } => {
+            Self::Jhash { of, modulus, seed } => {
                 let second = libc::NFT_REG_2 as u32;
                 of.load(buffer, second);
                 expression(buffer, "hash", |buffer| {
@@ -228,6 +230,7 @@ impl Selector {
                     u32(buffer, NFTA_HASH_DREG, REGISTER);
                     u32(buffer, NFTA_HASH_LEN, of.data_type().length());
                     u32(buffer, NFTA_HASH_MODULUS, *modulus);
+                    u32(buffer, NFTA_HASH_SEED, *seed);
                     u32(buffer, NFTA_HASH_TYPE, 0);
                 });
             }
@@ -291,7 +294,9 @@ impl fmt::Display for Selector {
                 Ok(())
             }
             Self::ConcatMasked(first, second, mask) => write!(f, "{first} . {second} & {mask}"),
-            Self::Jhash { of, modulus } => write!(f, "jhash {of} mod {modulus}"),
+            Self::Jhash { of, modulus, seed } => {
+                write!(f, "jhash {of} mod {modulus} seed {seed:#x}")
+            }
             Self::VlanId => f.write_str("vlan id"),
         }
     }

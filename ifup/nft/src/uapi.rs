@@ -106,6 +106,7 @@ pub(crate) const NFTA_HASH_SREG: u16 = 1;
 pub(crate) const NFTA_HASH_DREG: u16 = 2;
 pub(crate) const NFTA_HASH_LEN: u16 = 3;
 pub(crate) const NFTA_HASH_MODULUS: u16 = 4;
+pub(crate) const NFTA_HASH_SEED: u16 = 5;
 pub(crate) const NFTA_HASH_TYPE: u16 = 7;
 
 pub(crate) const NFTA_LIMIT_RATE: u16 = 1;

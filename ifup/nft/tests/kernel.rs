@@ -410,6 +410,7 @@ fn statements_are_those_of_nft() {
                         Selector::Jhash {
                             of: Field::Mark,
                             modulus: 2,
+                            seed: 7,
                         },
                         VerdictLookup::Anonymous(vec![
                             (Value::Number(0), Verdict::Accept),

@@ -33,15 +33,15 @@ pub enum BridgeError {
 
 /// Sees to it that IPv6 packets marked in the bridge reach the inet table. True when its flag had to be turned on.
 pub(super) fn open(name: IfName, ifindex: u32) -> Result<bool, BridgeError> {
-    // An own setting that cannot be read is none: a kernel without IPv6, or a bridge that has just gone.
+    // A setting that cannot be read is none: a kernel without IPv6, or a bridge that has just gone.
     let disabled = read(&format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6")) == Some(1);
-    let called = || read(&format!("/sys/class/net/{name}/bridge/nf_call_ip6tables")) == Some(1);
-    if !disabled || called() {
+    if !disabled {
         return Ok(false);
     }
     match read("/proc/sys/net/bridge/bridge-nf-call-ip6tables") {
         None => Err(BridgeError::NoBrNetfilter(name)),
         Some(1) => Ok(false),
+        Some(_) if calls_ip6(ifindex).map_err(BridgeError::Flag)? => Ok(false),
         Some(_) => set_calls_ip6(ifindex, true)
             .map(|()| true)
             .map_err(BridgeError::Flag),
@@ -75,27 +75,52 @@ fn read(path: &str) -> Option<u8> {
         .ok()
 }
 
-/// RTM_NEWLINK with IFLA_BR_NF_CALL_IP6TABLES.
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
+/// Bytes of `struct nlmsghdr` and of `struct ifinfomsg`.
+const HEADERS: usize = 32;
+
+/// Whether the bridge calls the IPv6 rules (RTM_GETLINK).
+fn calls_ip6(ifindex: u32) -> Result<bool, Errno> {
+    let answer = ask(&message(libc::RTM_GETLINK, 0, ifindex, &[]))?;
+    let flag = [
+        libc::IFLA_LINKINFO,
+        libc::IFLA_INFO_DATA,
+        IFLA_BR_NF_CALL_IP6TABLES,
+    ]
+    .iter()
+    .try_fold(
+        answer.get(HEADERS..).unwrap_or_default(),
+        |attributes, kind| find(attributes, *kind),
+    );
+    Ok(flag.and_then(<[u8]>::first) == Some(&1))
+}
+
+/// Sets whether it does (RTM_NEWLINK).
 fn set_calls_ip6(ifindex: u32, on: bool) -> Result<(), Errno> {
-    const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
-    let mut request = Vec::with_capacity(64);
-    request.extend_from_slice(&[0; 4]);
-    request.extend_from_slice(&libc::RTM_NEWLINK.to_ne_bytes());
-    request.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
-    request.extend_from_slice(&[0; 8]);
-    // struct ifinfomsg: family, type, index, flags, change.
-    request.extend_from_slice(&[0; 4]);
-    request.extend_from_slice(&ifindex.to_ne_bytes());
-    request.extend_from_slice(&[0; 8]);
     let flag = attribute(IFLA_BR_NF_CALL_IP6TABLES, &[u8::from(on)]);
     let kind = attribute(libc::IFLA_INFO_KIND, b"bridge\0");
     let of_kind = attribute(libc::IFLA_INFO_DATA, &flag);
-    request.extend(attribute(libc::IFLA_LINKINFO, &[kind, of_kind].concat()));
-    let length = u32::try_from(request.len()).unwrap_or(u32::MAX);
-    if let Some(slot) = request.first_chunk_mut() {
-        *slot = length.to_ne_bytes();
-    }
+    let body = attribute(libc::IFLA_LINKINFO, &[kind, of_kind].concat());
+    ask(&message(libc::RTM_NEWLINK, libc::NLM_F_ACK, ifindex, &body)).map(drop)
+}
 
+fn message(kind: u16, flags: libc::c_int, ifindex: u32, attributes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADERS + attributes.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(HEADERS + attributes.len());
+    message.extend_from_slice(&length.to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend_from_slice(&((libc::NLM_F_REQUEST | flags) as u16).to_ne_bytes());
+    message.extend_from_slice(&[0; 8]);
+    // struct ifinfomsg: family and type, index, flags and change.
+    message.extend_from_slice(&[0; 4]);
+    message.extend_from_slice(&ifindex.to_ne_bytes());
+    message.extend_from_slice(&[0; 8]);
+    message.extend_from_slice(attributes);
+    message
+}
+
+/// Sends a request and gives the first message of the answer.
+fn ask(request: &[u8]) -> Result<Vec<u8>, Errno> {
     let fd = socket(
         AddressFamily::Netlink,
         SockType::Raw,
@@ -103,18 +128,39 @@ fn set_calls_ip6(ifindex: u32, on: bool) -> Result<(), Errno> {
         SockProtocol::NetlinkRoute,
     )?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    send(fd.as_raw_fd(), &request, MsgFlags::empty())?;
-    let mut answer = [0; 256];
+    send(fd.as_raw_fd(), request, MsgFlags::empty())?;
+    let mut answer = vec![0; 32 << 10];
     let length = recv(fd.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+    answer.truncate(length);
+    let kind = answer
+        .get(4..6)
+        .and_then(|kind| kind.first_chunk())
+        .map(|k| u16::from_ne_bytes(*k));
+    if kind != Some(libc::NLMSG_ERROR as u16) {
+        return Ok(answer);
+    }
     // struct nlmsgerr follows the header.
-    let code = answer
-        .get(16..length)
+    match answer
+        .get(16..)
         .and_then(|body| body.first_chunk())
-        .map(|c| i32::from_ne_bytes(*c));
-    match code {
-        Some(0) => Ok(()),
+        .map(|c| i32::from_ne_bytes(*c))
+    {
+        Some(0) => Ok(answer),
         Some(code) => Err(Errno::from_raw(code.wrapping_neg())),
         None => Err(Errno::EBADMSG),
+    }
+}
+
+/// The value of the attribute of this kind.
+fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let [l0, l1, k0, k1] = *attributes.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = attributes.get(4..length)?;
+        if u16::from_ne_bytes([k0, k1]) & 0x3fff == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
 }
 

@@ -427,6 +427,8 @@ fn queue_chains(
     let hash = Selector::Jhash {
         of: Field::Mark,
         modulus: u32::from(settings.queues.shards),
+        // The same for all protocols: a TAP has one shard.
+        seed: 1,
     };
     let spread = Rule::new([Statement::Vmap(hash, VerdictLookup::Anonymous(branches))]);
     let mut chains = vec![(Chain::regular(&queue_chain(protocol)), vec![spread])];
