@@ -221,6 +221,12 @@ fn write(
     if !fits {
         return None;
     }
+    // Where the binding gives one of these, its word counts.
+    for given in [code::VENDOR_CLASS, code::CLIENT_FQDN] {
+        if let Some(encoded) = lease.options.get(given) {
+            message.encoded(given, encoded);
+        }
+    }
     let boot_file = boot::write(&mut message, request, lease.boot.as_deref());
     fqdn::write(&mut message, &request.fqdn, lease.fqdn.as_deref());
     write_requested(&mut message, request, lease, boot_file);

@@ -130,23 +130,6 @@ impl CodeSet {
             .get(usize::from(code >> 6))
             .is_some_and(|word| word & (1 << (code & 63)) != 0)
     }
-
-    /// How many codes of the set are below this one.
-    #[must_use]
-    pub fn rank(&self, code: u8) -> usize {
-        let at = usize::from(code >> 6);
-        let whole: u32 = self.0.iter().take(at).map(|word| word.count_ones()).sum();
-        let below = self
-            .0
-            .get(at)
-            .map_or(0, |word| word & ((1 << (code & 63)) - 1));
-        usize::try_from(whole + below.count_ones()).unwrap_or_default()
-    }
-
-    /// The codes in ascending order.
-    pub fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |code| self.contains(*code))
-    }
 }
 
 impl FromIterator<u8> for CodeSet {

@@ -3,20 +3,23 @@
 use dhcproto::v4::{DhcpOption, OptionCode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
-use crate::wire::dhcpv4::CodeSet;
-
 /// Options as they go into a message, code and length before each, by code. One longer than 255 bytes lies there in
 /// parts (RFC 3396).
 #[derive(Debug)]
 pub(super) struct OptionSet {
-    codes: CodeSet,
-    /// Where each option ends in `bytes`; it begins where the one before it ends.
-    ends: Box<[u16]>,
+    entries: Box<[Entry]>,
     bytes: Box<[u8]>,
 }
 
+/// Where an option ends; it begins where the one before it ends.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    code: u8,
+    end: u16,
+}
+
 impl OptionSet {
-    /// Encodes options; of two with one code the first stays. One that is too long for any message is left out.
+    /// Encodes options; of two with one code the first stays. What is too long for any message is left out.
     pub(super) fn encode(options: impl IntoIterator<Item = DhcpOption>) -> Self {
         let mut encoded: Vec<(u8, Vec<u8>)> = options
             .into_iter()
@@ -24,45 +27,42 @@ impl OptionSet {
             .collect();
         encoded.sort_by_key(|(code, _)| *code);
         encoded.dedup_by_key(|(code, _)| *code);
-        let mut ends = Vec::with_capacity(encoded.len());
+        let mut entries = Vec::with_capacity(encoded.len());
         let mut bytes = Vec::new();
-        let mut codes = CodeSet::default();
         for (code, option) in encoded {
-            let Ok(end) = u16::try_from(bytes.len() + option.len()) else {
-                continue;
-            };
-            codes.insert(code);
-            bytes.extend_from_slice(&option);
-            ends.push(end);
+            if let Ok(end) = u16::try_from(bytes.len() + option.len()) {
+                bytes.extend_from_slice(&option);
+                entries.push(Entry { code, end });
+            }
         }
         Self {
-            codes,
-            ends: ends.into(),
+            entries: entries.into(),
             bytes: bytes.into(),
         }
     }
 
     /// An option's bytes, code and length included.
     pub(super) fn get(&self, code: u8) -> Option<&[u8]> {
-        if !self.codes.contains(code) {
-            return None;
+        let mut start = 0;
+        for entry in &self.entries {
+            let end = usize::from(entry.end);
+            if entry.code == code {
+                return self.bytes.get(start..end);
+            }
+            start = end;
         }
-        let at = self.codes.rank(code);
-        let end = usize::from(*self.ends.get(at)?);
-        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
-        self.bytes
-            .get(before.map_or(0, |start| usize::from(*start))..end)
+        None
+    }
+
+    /// The codes there are, in ascending order.
+    pub(super) fn codes(&self) -> impl Iterator<Item = u8> {
+        self.entries.iter().map(|entry| entry.code)
     }
 
     /// Bytes of memory behind it.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> usize {
-        size_of_val(&*self.ends) + self.bytes.len()
-    }
-
-    /// The codes there are, in ascending order.
-    pub(super) fn codes(&self) -> impl Iterator<Item = u8> {
-        self.codes.iter()
+        size_of_val(&*self.entries) + self.bytes.len()
     }
 }
 

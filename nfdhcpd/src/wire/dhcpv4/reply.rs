@@ -166,12 +166,12 @@ impl<'f, 'r> Message<'f, 'r> {
         let Ok(len) = u8::try_from(value.len()) else {
             return false;
         };
-        self.place(option, &[&[option, len], value])
+        self.place(option, &[option, len], value)
     }
 
     /// Writes an option that has its code and length already, in one or several parts.
     pub fn encoded(&mut self, option: u8, encoded: &[u8]) -> bool {
-        self.place(option, &[encoded])
+        self.place(option, encoded, &[])
     }
 
     /// Writes an option of the request as it came, if it came.
@@ -217,24 +217,24 @@ impl<'f, 'r> Message<'f, 'r> {
         })
     }
 
-    /// Puts one option, given in pieces, where there is room for the whole of it.
-    fn place(&mut self, option: u8, pieces: &[&[u8]]) -> bool {
+    /// Puts one option, head and value, where there is room for the whole of it.
+    fn place(&mut self, option: u8, head: &[u8], value: &[u8]) -> bool {
         if !self.written.insert(option) {
             return true;
         }
-        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let len = head.len() + value.len();
         if self.out.as_slice().len() + len <= self.full {
-            return pieces.iter().all(|piece| self.out.push(piece));
+            return self.out.push(head) && self.out.push(value);
         }
-        let Some(mut at) = self.file.room(len).or_else(|| self.sname.room(len)) else {
+        let Some(at) = self.file.room(len).or_else(|| self.sname.room(len)) else {
             return false;
         };
-        for piece in pieces {
-            if let Some(room) = self.out.as_mut_slice().get_mut(at..at + piece.len()) {
-                room.copy_from_slice(piece);
-            }
-            at += piece.len();
-        }
+        let Some(room) = self.out.as_mut_slice().get_mut(at..at + len) else {
+            return false;
+        };
+        let (head_room, value_room) = room.split_at_mut(head.len());
+        head_room.copy_from_slice(head);
+        value_room.copy_from_slice(value);
         true
     }
 }

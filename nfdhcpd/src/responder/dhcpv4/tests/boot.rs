@@ -179,3 +179,15 @@ fn the_file_field_holds_a_name_or_options_never_both() {
     assert_eq!(answer.option(225).unwrap(), vec![7; 60]);
     assert_eq!(answer.option(226), None);
 }
+
+#[test]
+fn a_vendor_class_the_binding_gives_stands() {
+    let mut binding = boot_binding();
+    binding.raw_options = vec![nfdhcpd_binding::RawOption {
+        code: 60,
+        value: b"mine".to_vec(),
+    }];
+    let ask = discover().with(60, b"PXEClient:Arch:00007");
+    let answer = ask_with(&binding, &settings(), &ask).unwrap();
+    assert_eq!(answer.option(60).unwrap(), b"mine");
+}
