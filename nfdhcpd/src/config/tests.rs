@@ -124,3 +124,45 @@ fn what_needs_a_restart_is_named() {
     let new = parse("rules = 'external'\nnameservers = ['192.0.2.1']\n[rate]\nburst = 9").unwrap();
     assert_eq!(old.needs_restart(&new), ["rules, on_absent"]);
 }
+
+/// Every key of a table, by its dotted name, with its default as TOML writes it.
+fn keys(table: &toml::Table, section: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (key, value) in table {
+        if let Some(inner) = value.as_table() {
+            all.extend(keys(inner, &format!("{key}.")));
+        } else {
+            all.push((format!("{section}{key}"), value.to_string()));
+        }
+    }
+    all
+}
+
+#[test]
+fn the_documentation_has_every_key_with_its_default() {
+    let page = include_str!("../../docs/nfdhcpd.md");
+    let all = keys(&toml::Table::try_from(File::default()).unwrap(), "");
+    assert!(all.len() > 30);
+    for (key, default) in &all {
+        let default = if key == "mark" { "0x40000000" } else { default };
+        let row = format!("| `{key}` | `{default}` |");
+        assert!(page.contains(&row), "no row {row}");
+    }
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| Key |"))
+        .skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|')).count();
+    assert_eq!(rows, all.len(), "a row for a key that is none");
+}
+
+#[test]
+fn the_packaged_file_is_the_default_in_full() {
+    let text = include_str!("../../../packaging/nfdhcpd.toml");
+    assert_eq!(toml::from_str::<File>(text).unwrap(), File::default());
+    let written: toml::Table = toml::from_str(text).unwrap();
+    assert_eq!(
+        keys(&written, ""),
+        keys(&toml::Table::try_from(File::default()).unwrap(), "")
+    );
+}

@@ -50,3 +50,39 @@ fn the_kernels_columns_are_read() {
     assert_eq!(parse_queue(line), Some(expected));
     assert_eq!(parse_queue("42 1"), None);
 }
+
+/// Every metric, reason and label stands in the documentation.
+#[test]
+fn the_documentation_names_every_metric() {
+    let page = include_str!("../../docs/nfdhcpd.md");
+    let queue = QueueFigures {
+        queue: 0,
+        waiting: 0,
+        dropped_full: 0,
+        dropped_socket: 0,
+    };
+    let none: [Counters; 0] = [];
+    let mut figures =
+        Figures::of_threads(none.iter()).with_counts(0, Vec::new(), Counts::default());
+    figures.queues.push(queue);
+    let text = figures.encode();
+    let names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        assert!(
+            page.contains(&format!("| `{name}` |")),
+            "{name} is not documented"
+        );
+    }
+    assert!(count > 10, "{text}");
+    for outcome in Outcome::all() {
+        let label = outcome.label();
+        assert!(
+            page.contains(&format!("`{label}`")),
+            "reason {label} is not documented"
+        );
+    }
+}
