@@ -64,6 +64,58 @@ cases! {
     dhcpv4_spoofed_chaddr
     dhcpv4_spoofed_source
     dhcpv4_wrong_checksum
+    dhcpv6_confirm
+    dhcpv6_confirm_wrong_address
+    dhcpv6_decline
+    dhcpv6_information_request
+    dhcpv6_mode_none
+    dhcpv6_partial_checksum
+    dhcpv6_rebind
+    dhcpv6_relay_forward
+    dhcpv6_release
+    dhcpv6_renew_after_change
+    dhcpv6_renew_dhclient
+    dhcpv6_renew_other_server
+    dhcpv6_renew_unicast
+    dhcpv6_renew_unknown_ia
+    dhcpv6_request_dhclient
+    dhcpv6_request_three_ias
+    dhcpv6_solicit_dhclient
+    dhcpv6_solicit_dhcpcd_rapid_commit
+    dhcpv6_solicit_ipxe
+    dhcpv6_solicit_networkd
+    dhcpv6_solicit_stateless
+    dhcpv6_solicit_uefi_http
+    dhcpv6_solicit_with_server_id
+    dhcpv6_wrong_checksum
+    ns_bridged_gateway
+    ns_bridged_gateway_of_the_lan
+    ns_bridged_neighbor
+    ns_gateway
+    ns_multicast_target
+    ns_neighbor_ndisc6
+    ns_option_length_0
+    ns_other_network
+    ns_probe_gateway
+    ns_probe_own_dhcpv6
+    ns_probe_own_link_local
+    ns_probe_own_temporary
+    ns_router_unreachability
+    rs_bridged
+    rs_bridged_gateway6_mac
+    rs_bridged_router_is_host
+    rs_hop_limit
+    rs_linux
+    rs_linux_stable_privacy
+    rs_mode_none
+    rs_no_subnet6
+    rs_prefix_48
+    rs_private
+    rs_rdisc6
+    rs_stateful
+    rs_stateless_everything
+    rs_unspecified
+    rs_unspecified_with_hardware_address
 }
 
 #[test]

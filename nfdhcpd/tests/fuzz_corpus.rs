@@ -10,6 +10,10 @@ mod answer;
 mod binding;
 #[path = "../fuzz/checks/dhcpv4.rs"]
 mod dhcpv4;
+#[path = "../fuzz/checks/dhcpv6.rs"]
+mod dhcpv6;
+#[path = "../fuzz/checks/ndp.rs"]
+mod ndp;
 
 type Check = fn(&[u8]);
 
@@ -18,6 +22,8 @@ const TARGETS: &[(&str, Check)] = &[
     ("answer", answer::check),
     ("binding", binding::check),
     ("dhcpv4", dhcpv4::check),
+    ("dhcpv6", dhcpv6::check),
+    ("ndp", ndp::check),
 ];
 
 #[test]

@@ -310,7 +310,12 @@ pub(super) fn answer_ns(
         source: router.mac,
         destination: host_mac,
     };
-    let source = if is_router { target } else { router.address };
+    // One of the router's addresses (§4.4); a global one if it has one, as ndisc6 takes nothing from another scope.
+    let source = if is_router {
+        target
+    } else {
+        router.gateway.unwrap_or(router.address)
+    };
     let advertisement = NeighborAdvertisement {
         router: is_router,
         solicited: !solicitation.is_probe(),

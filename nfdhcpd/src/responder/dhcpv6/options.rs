@@ -1,6 +1,6 @@
 //! The options of a binding that a client may request, encoded once when the binding comes into force.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dhcproto::Encodable;
 use dhcproto::v6::{DhcpOption, NtpSuboption, UnknownOption};
@@ -250,14 +250,22 @@ fn parameters(parameters: &[String]) -> Vec<u8> {
     value
 }
 
-/// The files of the DHCPv4 keys that are URLs, and so serve DHCPv6 as well.
+/// The files of the keys that are by client, where they are URLs an IPv6 client can fetch.
 fn boot_urls(boot: &Boot) -> Box<[(BootClient, Box<[u8]>)]> {
     let ipxe = boot.file_ipxe.iter().map(|file| (BootClient::Ipxe, file));
     let by_arch = boot.by_arch.iter();
     let by_arch = by_arch.map(|(arch, file)| (BootClient::Arch(*arch), file));
-    let urls = ipxe.chain(by_arch).filter(|(_, file)| file.contains("://"));
+    let urls = ipxe.chain(by_arch).filter(|(_, file)| is_url6(file));
     urls.map(|(client, file)| (client, file.as_bytes().into()))
         .collect()
+}
+
+/// A URL, and not one of a host with an IPv4 address.
+fn is_url6(file: &str) -> bool {
+    file.split_once("://").is_some_and(|(_, rest)| {
+        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        host.parse::<Ipv4Addr>().is_err()
+    })
 }
 
 fn push_fqdn(value: &[u8], message: &Message<'_>, out: &mut Frame) -> bool {

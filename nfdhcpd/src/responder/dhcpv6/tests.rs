@@ -851,6 +851,7 @@ fn row_6_14_boot_file_is_chosen_by_what_the_client_says_it_is() {
     binding.boot.file_ipxe = Some("http://boot.example.org/script.ipxe".into());
     binding.boot.by_arch = vec![
         (ClientArch::X64, "not-a-url.efi".into()),
+        (ClientArch::Arm64, "tftp://192.0.2.69/arm64.efi".into()),
         (
             ClientArch::HttpX64,
             "http://boot.example.org/x64.efi".into(),
@@ -863,6 +864,11 @@ fn row_6_14_boot_file_is_chosen_by_what_the_client_says_it_is() {
     let default = b"tftp://[2001:db8::69]/boot.efi";
     assert_eq!(url(vec![]), default);
     assert_eq!(url(option(61, &[0, 7])), default, "a TFTP path is no URL");
+    assert_eq!(
+        url(option(61, &[0, 11])),
+        default,
+        "an IPv4 host is out of reach"
+    );
     assert_eq!(
         url(option(61, &[0, 16])),
         b"http://boot.example.org/x64.efi"
