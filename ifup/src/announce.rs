@@ -40,68 +40,111 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 #[error("send on a raw socket")]
 pub struct AnnounceError(#[source] io::Error);
 
-/// Sends the announcement's frames, once.
+/// The raw socket that all announcements of one NIC go out by.
 ///
-/// # Errors
-/// No raw socket, or the uplink does not take the frame.
-pub fn announce(announcement: &Announcement) -> Result<(), AnnounceError> {
-    // Protocol 0: nothing is received, so the kernel waits for nothing when the socket opens and closes.
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let raw = socket(AddressFamily::Packet, SockType::Raw, flags, None)
-        .map_err(|errno| AnnounceError(errno.into()))?;
-    match announcement {
-        Announcement::Arp {
-            index,
-            from,
-            address,
-            ..
-        } => {
-            for operation in [ArpOperations::Request, ArpOperations::Reply] {
-                send(&raw, *index, &gratuitous_arp(*from, *address, operation))?;
+/// The kernel lets a raw socket's last holder wait for all processors, some 10 ms: so it is opened once, and the child
+/// that repeats the announcements is its last holder.
+pub struct Announcer(OwnedFd);
+
+impl Announcer {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The kernel gives no raw socket.
+    pub fn open() -> Result<Self, AnnounceError> {
+        // Protocol 0: nothing is received.
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let raw = socket(AddressFamily::Packet, SockType::Raw, flags, None);
+        raw.map(Self).map_err(|errno| AnnounceError(errno.into()))
+    }
+
+    /// Sends the announcement's frames, once.
+    ///
+    /// # Errors
+    /// The uplink does not take a frame.
+    pub fn announce(&self, announcement: &Announcement) -> Result<(), AnnounceError> {
+        match announcement {
+            Announcement::Arp {
+                index,
+                from,
+                address,
+                ..
+            } => {
+                for operation in [ArpOperations::Request, ArpOperations::Reply] {
+                    self.send(*index, &gratuitous_arp(*from, *address, operation))?;
+                }
+                Ok(())
             }
-        }
-        Announcement::Neighbour {
-            index,
-            from,
-            source,
-            address,
-            ..
-        } => {
-            send(&raw, *index, &advertisement(*from, *source, *address))?;
+            Announcement::Neighbour {
+                index,
+                from,
+                source,
+                address,
+                ..
+            } => self.send(*index, &advertisement(*from, *source, *address)),
         }
     }
-    Ok(())
-}
 
-/// Repeats the announcements after one and after two seconds from a child of its own session that holds nothing of ours,
-/// as long as the TAP is there. Returns in the parent at once.
-///
-/// # Errors
-/// The kernel makes no child.
-pub fn repeat(
-    announcements: &[Announcement],
-    tap: &IfName,
-    tap_index: u32,
-) -> Result<(), AnnounceError> {
-    detached(|| {
-        for _ in 0..2 {
-            if !wait(Duration::from_secs(1), || !is_there(tap, tap_index)) {
-                return;
+    /// Repeats the announcements after one and after two seconds from a detached child, as long as the TAP is there.
+    /// Returns in the parent at once.
+    ///
+    /// # Errors
+    /// The kernel makes no child.
+    pub fn repeat(
+        self,
+        announcements: &[Announcement],
+        tap: &IfName,
+        tap_index: u32,
+    ) -> Result<(), AnnounceError> {
+        detached(Some(&self.0), || {
+            for _ in 0..2 {
+                if !wait(Duration::from_secs(1), || !is_there(tap, tap_index)) {
+                    return;
+                }
+                for announcement in announcements {
+                    // Nobody is left to tell; the next one may get through.
+                    let _ = self.announce(announcement);
+                }
             }
-            for announcement in announcements {
-                // Nobody is left to tell; the next one may get through.
-                let _ = announce(announcement);
-            }
+        })
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "nix has no link address made from an interface index"
+    )]
+    fn send(&self, index: u32, frame: &[u8]) -> Result<(), AnnounceError> {
+        // SAFETY: all fields are integers; zero is valid for each.
+        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        to.sll_family = libc::AF_PACKET as libc::c_ushort;
+        to.sll_ifindex = i32::try_from(index).unwrap_or(0);
+        let length = libc::socklen_t::try_from(size_of_val(&to)).unwrap_or(0);
+        // SAFETY: frame and address outlive the call, and their lengths are their own.
+        let sent = unsafe {
+            libc::sendto(
+                self.0.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const to).cast(),
+                length,
+            )
+        };
+        if sent < 0 {
+            Err(AnnounceError(io::Error::last_os_error()))
+        } else {
+            Ok(())
         }
-    })
+    }
 }
 
-/// Runs `work` in a child that holds none of the caller's files: Ganeti waits until the script's output is closed.
+/// Runs `work` in a child of a session of its own that holds none of the caller's files but `keep`: Ganeti waits until the
+/// script's output is closed.
 ///
 /// # Errors
 /// The kernel makes no child.
 #[expect(unsafe_code, reason = "fork and close_range have no safe form")]
-pub fn detached(work: impl FnOnce()) -> Result<(), AnnounceError> {
+pub fn detached(keep: Option<&OwnedFd>, work: impl FnOnce()) -> Result<(), AnnounceError> {
     // SAFETY: this program has one thread, so the child may go on as the parent could.
     match unsafe { fork() }.map_err(|errno| AnnounceError(errno.into()))? {
         ForkResult::Parent { .. } => Ok(()),
@@ -117,8 +160,14 @@ pub fn detached(work: impl FnOnce()) -> Result<(), AnnounceError> {
                 let _ = dup2_stdout(&null);
                 let _ = dup2_stderr(&null);
             }
-            // SAFETY: what is closed is never used again: `work` opens what it needs, and then the process ends.
-            unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+            let kept = keep.map_or(2, |file| file.as_raw_fd().cast_unsigned());
+            // SAFETY: what is closed is never used again: `work` opens what else it needs, and then the process ends.
+            unsafe {
+                if kept > 3 {
+                    libc::close_range(3, kept - 1, 0);
+                }
+                libc::close_range(kept + 1, libc::c_uint::MAX, 0);
+            }
             work();
             // SAFETY: ends the process without running what the parent registered for its own end.
             unsafe { libc::_exit(0) }
@@ -145,34 +194,6 @@ pub fn wait(time: Duration, ended: impl Fn() -> bool) -> bool {
 #[must_use]
 pub fn is_there(tap: &IfName, index: u32) -> bool {
     if_indextoname(index).is_ok_and(|name| name.as_bytes() == tap.as_str().as_bytes())
-}
-
-#[expect(
-    unsafe_code,
-    reason = "nix has no link address made from an interface index"
-)]
-fn send(raw: &OwnedFd, index: u32, frame: &[u8]) -> Result<(), AnnounceError> {
-    // SAFETY: all fields are integers; zero is valid for each.
-    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    to.sll_family = libc::AF_PACKET as libc::c_ushort;
-    to.sll_ifindex = i32::try_from(index).unwrap_or(0);
-    let length = libc::socklen_t::try_from(size_of_val(&to)).unwrap_or(0);
-    // SAFETY: frame and address outlive the call, and their lengths are their own.
-    let sent = unsafe {
-        libc::sendto(
-            raw.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            libc::MSG_DONTWAIT,
-            (&raw const to).cast(),
-            length,
-        )
-    };
-    if sent < 0 {
-        Err(AnnounceError(io::Error::last_os_error()))
-    } else {
-        Ok(())
-    }
 }
 
 /// `None` never happens: the buffers are as long as the packets.

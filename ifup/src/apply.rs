@@ -1,7 +1,7 @@
 //! Steps → kernel, in order. Up: at the first failure what was done is undone, last first. Down: goes on, and tells all
 //! failures.
 
-use crate::announce::{AnnounceError, announce};
+use crate::announce::{AnnounceError, Announcer};
 use crate::file::{self, FileError};
 use crate::host::Host;
 use crate::netlink::NetlinkError;
@@ -68,7 +68,7 @@ impl Perform for Host {
             Step::Rule(change, rule) => self.netlink.rule(*change, rule)?,
             Step::Route(change, route) => self.netlink.route(*change, route)?,
             Step::Proxy(change, proxy) => self.netlink.proxy(*change, proxy)?,
-            Step::Announce(announcement) => announce(announcement)?,
+            Step::Announce(announcement) => Announcer::open()?.announce(announcement)?,
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
+use ifup::announce::{self, AnnounceError, Announcer};
 use ifup::apply::{ApplyError, apply, apply_all, chain};
 use ifup::call::{Action, Call, call};
 use ifup::config::{self, Config};
@@ -13,8 +15,8 @@ use ifup::lock::{Lock, Purpose};
 use ifup::plan::{self, Plan};
 use ifup::record::Record;
 use ifup::request::{IfName, Request, Variables};
-use ifup::{announce, file, nft};
-use std::time::Duration;
+use ifup::step::Announcement;
+use ifup::{file, nft};
 
 /// Wires one TAP of a Ganeti VM. Ganeti calls it under its own names; everything about the NIC is in the environment.
 #[derive(Parser)]
@@ -128,18 +130,35 @@ fn up(variables: &Variables, config: &Config, dry_run: bool) -> Result<(), Failu
         show(&plan);
         return Ok(());
     }
-    apply(&mut host, &plan.steps)
+    apply(&mut host, plan.changes())
         .with_context(|| tap.to_string())
         .map_err(Failure::Failed)?;
     drop(host);
-    let announcements: Vec<_> = plan.announcements().cloned().collect();
-    if let Some(link) = facts.tap.filter(|_| !announcements.is_empty())
-        && let Err(error) = announce::repeat(&announcements, tap, link.index)
+    let announcements: Vec<Announcement> = plan.announcements().cloned().collect();
+    if let Some(link) = facts.tap
+        && let Err(error) = tell(&announcements, tap, link.index)
     {
-        // The first announcement is out; the NIC is up.
-        say(&format!("snf-ifup: {tap}: warning: {}", chain(&error)));
+        // The NIC is up; its neighbours learn where it is from its traffic.
+        say(&format!(
+            "snf-ifup: {tap}: warning: announce: {}",
+            chain(&error)
+        ));
     }
     Ok(())
+}
+
+/// The first announcement before Ganeti goes on, the others from a child.
+fn tell(announcements: &[Announcement], tap: &IfName, tap_index: u32) -> Result<(), AnnounceError> {
+    if announcements.is_empty() {
+        return Ok(());
+    }
+    let announcer = Announcer::open()?;
+    let sent = announcements
+        .iter()
+        .map(|announcement| announcer.announce(announcement));
+    let first = sent.fold(Ok(()), Result::and);
+    announcer.repeat(announcements, tap, tap_index)?;
+    first
 }
 
 fn down(variables: &Variables, config: &Config, dry_run: bool, now: bool) -> Result<(), Failure> {
@@ -160,7 +179,7 @@ fn down(variables: &Variables, config: &Config, dry_run: bool, now: bool) -> Res
     say(&format!(
         "snf-ifup: {tap}: still in use: goes down as soon as it is not"
     ));
-    let waiting = announce::detached(|| down_later(&tap, link.index, config));
+    let waiting = announce::detached(None, || down_later(&tap, link.index, config));
     waiting.map_err(failed)
 }
 

@@ -137,41 +137,41 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
         steps: Vec::new(),
         warnings: wiring.warnings.clone(),
     };
-    plan.stale_paths(&wiring, facts);
+    let standing = &facts.standing;
+    // What an open TAP may do changes: it is closed until all of it stands. Its routes go with it.
+    let closes = link.up
+        && (link.master != wiring.master
+            || without(&standing.elements, &wiring.elements)
+                .next()
+                .is_some());
+    let kept: Vec<Route> = standing
+        .routes
+        .iter()
+        .filter(|_| !closes)
+        .cloned()
+        .collect();
+    plan.stale_paths(&wiring, &kept, facts);
+    if closes {
+        plan.admin(tap, false);
+    }
     plan.isolation(tap, link, &wiring, facts, config);
     plan.link(tap, link, &wiring);
     plan.settings(&wiring, facts);
-    plan.file(
-        config.binding_dir.join(tap.as_str()),
-        facts.standing.binding.clone(),
-        binding,
-    );
-    if link.master != wiring.master {
-        plan.steps.push(Step::Master {
-            dev: tap.clone(),
-            before: link.master.clone(),
-            after: wiring.master.clone(),
-        });
+    let path = config.binding_dir.join(tap.as_str());
+    plan.file(path, standing.binding.clone(), binding);
+    plan.master(tap, &link.master, &wiring.master);
+    let missing_rules = without(&wiring.rules, &standing.rules);
+    plan.extend(missing_rules.map(|rule| Step::Rule(Change::Add, rule)));
+    if !link.up || closes {
+        plan.admin(tap, true);
     }
-    let missing_rules = without(&wiring.rules, &facts.standing.rules);
-    plan.steps
-        .extend(missing_rules.map(|rule| Step::Rule(Change::Add, rule)));
-    if !link.up {
-        plan.steps.push(Step::Admin {
-            dev: tap.clone(),
-            up: true,
-        });
-    }
-    let missing_routes = without(&wiring.routes, &facts.standing.routes);
-    plan.steps
-        .extend(missing_routes.map(|route| Step::Route(Change::Add, route)));
-    let missing_proxies = without(&wiring.proxies, &facts.standing.proxies);
-    plan.steps
-        .extend(missing_proxies.map(|proxy| Step::Proxy(Change::Add, proxy)));
+    let missing_routes = without(&wiring.routes, &kept);
+    plan.extend(missing_routes.map(|route| Step::Route(Change::Add, route)));
+    let missing_proxies = without(&wiring.proxies, &standing.proxies);
+    plan.extend(missing_proxies.map(|proxy| Step::Proxy(Change::Add, proxy)));
     let quiet = request.migration == Some(MigrationPhase::Pre) || !config.announce;
     if !plan.steps.is_empty() && !quiet {
-        plan.steps
-            .extend(wiring.announcements.into_iter().map(Step::Announce));
+        plan.extend(wiring.announcements.into_iter().map(Step::Announce));
     }
     Ok(plan)
 }
@@ -182,36 +182,22 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
 #[must_use]
 pub fn down(tap: &IfName, facts: &HostFacts, config: &Config) -> Plan {
     let standing = &facts.standing;
-    let mut steps = Vec::new();
+    let mut plan = Plan::default();
     let proxies = standing.proxies.iter().cloned();
-    steps.extend(proxies.map(|proxy| Step::Proxy(Change::Delete, proxy)));
+    plan.extend(proxies.map(|proxy| Step::Proxy(Change::Delete, proxy)));
     let routes = standing.routes.iter().cloned();
-    steps.extend(routes.map(|route| Step::Route(Change::Delete, route)));
+    plan.extend(routes.map(|route| Step::Route(Change::Delete, route)));
     if let Some(link) = &facts.tap {
         if link.up {
-            steps.push(Step::Admin {
-                dev: tap.clone(),
-                up: false,
-            });
+            plan.admin(tap, false);
         }
-        if link.master.is_some() {
-            let before = link.master.clone();
-            steps.push(Step::Master {
-                dev: tap.clone(),
-                before,
-                after: None,
-            });
-        }
+        plan.master(tap, &link.master, &None);
     }
     let rules = standing.rules.iter().cloned();
-    steps.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
-    let mut plan = Plan {
-        steps,
-        warnings: Vec::new(),
-    };
+    plan.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
     plan.file(
         config.binding_dir.join(tap.as_str()),
-        facts.standing.binding.clone(),
+        standing.binding.clone(),
         None,
     );
     if !standing.elements.is_empty() {
@@ -221,45 +207,45 @@ pub fn down(tap: &IfName, facts: &HostFacts, config: &Config) -> Plan {
             add: Vec::new(),
         });
     }
-    plan.file(
-        record_path(tap, config),
-        standing.record.as_ref().map(Record::to_string),
-        None,
-    );
+    let record = standing.record.as_ref().map(Record::to_string);
+    plan.file(record_path(tap, config), record, None);
     plan
 }
 
 impl Plan {
-    /// What the neighbours are told; empty when nothing changes.
+    /// The steps that change the host: without them there is no NIC.
+    #[must_use]
+    pub fn changes(&self) -> &[Step] {
+        let telling = self
+            .steps
+            .iter()
+            .position(|step| matches!(step, Step::Announce(_)));
+        self.steps
+            .get(..telling.unwrap_or(self.steps.len()))
+            .unwrap_or_default()
+    }
+
+    /// What the neighbours are told, behind all changes; empty when nothing changes.
     pub fn announcements(&self) -> impl Iterator<Item = &Announcement> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Announce(announcement) => Some(announcement),
-            Step::File { .. }
-            | Step::InstallRules
-            | Step::Elements { .. }
-            | Step::Address { .. }
-            | Step::Mtu { .. }
-            | Step::Master { .. }
-            | Step::Admin { .. }
-            | Step::Sysctl { .. }
-            | Step::Rule(..)
-            | Step::Route(..)
-            | Step::Proxy(..) => None,
+        self.steps.iter().filter_map(|step| {
+            if let Step::Announce(announcement) = step {
+                Some(announcement)
+            } else {
+                None
+            }
         })
     }
 
-    /// Rules, routes and proxies of the TAP's predecessor.
-    fn stale_paths(&mut self, wiring: &Wiring, facts: &HostFacts) {
+    /// Rules, proxies and routes that the NIC does not want, and routes that are not kept.
+    fn stale_paths(&mut self, wiring: &Wiring, kept: &[Route], facts: &HostFacts) {
         let standing = &facts.standing;
         let proxies = without(&standing.proxies, &wiring.proxies);
-        self.steps
-            .extend(proxies.map(|proxy| Step::Proxy(Change::Delete, proxy)));
-        let routes = without(&standing.routes, &wiring.routes);
-        self.steps
-            .extend(routes.map(|route| Step::Route(Change::Delete, route)));
+        self.extend(proxies.map(|proxy| Step::Proxy(Change::Delete, proxy)));
+        let is_stale = |route: &&Route| !kept.contains(route) || !wiring.routes.contains(route);
+        let routes = standing.routes.iter().filter(is_stale).cloned();
+        self.extend(routes.map(|route| Step::Route(Change::Delete, route)));
         let rules = without(&standing.rules, &wiring.rules);
-        self.steps
-            .extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
+        self.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
     }
 
     /// The record, then the elements it names; elements of the predecessor go in the same transaction, and are named by
@@ -340,6 +326,28 @@ impl Plan {
                 ));
             }
         }
+    }
+
+    fn master(&mut self, tap: &IfName, before: &Option<IfName>, after: &Option<IfName>) {
+        if before != after {
+            let (before, after) = (before.clone(), after.clone());
+            self.steps.push(Step::Master {
+                dev: tap.clone(),
+                before,
+                after,
+            });
+        }
+    }
+
+    fn admin(&mut self, tap: &IfName, up: bool) {
+        self.steps.push(Step::Admin {
+            dev: tap.clone(),
+            up,
+        });
+    }
+
+    fn extend(&mut self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.extend(steps);
     }
 
     fn file(&mut self, path: PathBuf, before: Option<String>, after: Option<String>) {

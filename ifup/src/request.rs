@@ -186,18 +186,14 @@ impl Request {
 }
 
 fn mode(given: &Given<'_>) -> Result<NicMode, RequestError> {
-    let Some(mode) = given.text("MODE") else {
-        return Err(RequestError::Missing {
-            variable: "MODE",
-            expected: MODES,
-        });
-    };
-    if let Some(vlan) = given.text("VLAN") {
-        let expected = "VLANs are not served yet: only NICs without one come up";
-        return Err(RequestError::value("VLAN", vlan, expected));
-    }
-    match mode {
-        "bridged" => {
+    let mode = match given.text("MODE") {
+        None => {
+            return Err(RequestError::Missing {
+                variable: "MODE",
+                expected: MODES,
+            });
+        }
+        Some("bridged") => {
             let link = given.parsed("LINK", "must be the bridge's name")?;
             let bridge = given
                 .parsed("BRIDGE", "must be the bridge's name")?
@@ -206,14 +202,21 @@ fn mode(given: &Given<'_>) -> Result<NicMode, RequestError> {
                 variable: "LINK",
                 expected: "must be the bridge's name",
             };
-            Ok(NicMode::Bridged {
+            NicMode::Bridged {
                 bridge: bridge.ok_or(missing)?,
-            })
+            }
         }
-        "routed" => Ok(NicMode::Routed {
+        Some("routed") => NicMode::Routed {
             table: given.required("LINK", "must be a routing table")?,
-        }),
-        other => Err(RequestError::value("MODE", other, MODES)),
+        },
+        Some(other) => return Err(RequestError::value("MODE", other, MODES)),
+    };
+    match given.text("VLAN") {
+        None => Ok(mode),
+        Some(vlan) => {
+            let expected = "VLANs are not served yet: only NICs without one come up";
+            Err(RequestError::value("VLAN", vlan, expected))
+        }
     }
 }
 
