@@ -8,7 +8,7 @@ mod file;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use nfdhcpd_binding::{DomainName, MacAddr, Mode6};
+use nfdhcpd_binding::{DomainName, MacAddr, Mode6, limits};
 
 pub use file::{Dhcpv4File, Dhcpv6File, File, QueuesFile, RaFile, RateFile};
 
@@ -355,10 +355,15 @@ fn settings(file: &File) -> Result<Settings, ValueError> {
         "host" => true,
         other => return Err(ValueError::new("router", other, "must be network or host")),
     };
-    let domain_search = file
-        .domain_search
-        .iter()
-        .map(|name| domain("domain_search", name));
+    for (key, servers) in [("nameservers", &file.nameservers), ("ntp", &file.ntp)] {
+        let within = limits::check_servers(servers);
+        within.map_err(|reason| ValueError::new(key, format!("{servers:?}"), reason))?;
+    }
+    let names = &file.domain_search;
+    let domain_search = names.iter().map(|name| domain("domain_search", name));
+    let domain_search: Vec<DomainName> = domain_search.collect::<Result<_, _>>()?;
+    let within = limits::check_search(&domain_search);
+    within.map_err(|reason| ValueError::new("domain_search", format!("{names:?}"), reason))?;
     Ok(Settings {
         router_mac,
         router_is_host,
@@ -367,7 +372,7 @@ fn settings(file: &File) -> Result<Settings, ValueError> {
             "" => None,
             name => Some(domain("domain", name)?),
         },
-        domain_search: domain_search.collect::<Result<_, _>>()?,
+        domain_search,
         ntp: file.ntp.clone(),
         dhcpv4: dhcpv4(&file.dhcpv4)?,
         dhcpv6: dhcpv6(&file.dhcpv6)?,

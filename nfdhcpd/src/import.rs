@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use nfdhcpd_binding::DomainName;
+use nfdhcpd_binding::{DomainName, limits};
 use toml::Value;
 
 use ini::Entry;
@@ -102,6 +102,8 @@ impl Settings {
     fn names(&mut self) -> Result<(), ImportError> {
         let v4: Vec<Ipv4Addr> = self.list("dhcp", "nameservers", "IPv4 addresses")?;
         let v6: Vec<Ipv6Addr> = self.list("ipv6", "nameservers", "IPv6 addresses")?;
+        let v4 = self.at_most(limits::SERVERS_PER_FAMILY, v4, "[dhcp] nameservers");
+        let v6 = self.at_most(limits::SERVERS_PER_FAMILY, v6, "[ipv6] nameservers");
         let all = v4
             .into_iter()
             .map(IpAddr::V4)
@@ -114,6 +116,12 @@ impl Settings {
             self.set("domain", domain.as_str());
         }
         let search: Vec<DomainName> = self.list("ipv6", "domains", "domain names")?;
+        let fits = |count: &usize| {
+            let first = search.get(..*count).unwrap_or_default();
+            limits::check_search(first).is_ok()
+        };
+        let fitting = (0..=search.len()).rev().find(fits).unwrap_or(0);
+        let search = self.at_most(fitting, search, "[ipv6] domains");
         if !search.is_empty() {
             self.comment("Also option 119 of DHCPv4 and in router advertisements, which the original did not send.");
             let names = search.iter().map(|name| Value::from(name.as_str()));
@@ -276,6 +284,18 @@ impl Settings {
             } = entry;
             self.comment(format!("[{section}] {key} = {}: {why}.", values.join(", ")));
         }
+    }
+
+    /// The first of a list; a comment says how many there were.
+    fn at_most<T>(&mut self, most: usize, mut list: Vec<T>, name: &str) -> Vec<T> {
+        if list.len() > most {
+            self.comment(format!(
+                "{name}: the first {most} of {}, more are not sent.",
+                list.len()
+            ));
+            list.truncate(most);
+        }
+        list
     }
 
     fn comment(&mut self, text: impl Display) {

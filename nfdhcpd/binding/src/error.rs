@@ -85,6 +85,12 @@ impl From<String> for ValueError {
     }
 }
 
+impl From<ValueError> for String {
+    fn from(error: ValueError) -> Self {
+        error.0
+    }
+}
+
 /// A line of an accepted file that has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredLine {

@@ -1,6 +1,10 @@
 //! How much one binding may hold. Chosen so that every message built from it fits: a router advertisement with all
 //! lists full takes 1,224 bytes, under IPv6's smallest MTU of 1,280 (RFC 8200 §5).
 
+use std::net::IpAddr;
+
+use crate::{DomainName, ValueError};
+
 /// Bytes of a binding file.
 pub const FILE_BYTES: usize = 64 * 1024;
 /// Addresses per family in `NAMESERVERS`, and in `NTP`.
@@ -25,3 +29,38 @@ pub const BOOT_PARAMETERS: usize = 8;
 pub const RAW_OPTIONS: usize = 16;
 /// Bytes of all `OPT<n>` values together.
 pub const RAW_OPTION_BYTES: usize = 512;
+
+/// Whether name or time servers keep within [`SERVERS_PER_FAMILY`].
+///
+/// # Errors
+/// When there are more of one family.
+pub fn check_servers(servers: &[IpAddr]) -> Result<(), ValueError> {
+    per_family(servers, SERVERS_PER_FAMILY, IpAddr::is_ipv4)
+}
+
+/// Whether a search list keeps within [`SEARCH_NAMES`] and [`SEARCH_BYTES`].
+///
+/// # Errors
+/// When there are more.
+pub fn check_search(names: &[DomainName]) -> Result<(), ValueError> {
+    let bytes: usize = names.iter().map(|name| name.as_str().len() + 2).sum();
+    if names.len() > SEARCH_NAMES {
+        return Err(format!("has more than {SEARCH_NAMES} names").into());
+    }
+    if bytes > SEARCH_BYTES {
+        return Err(format!("takes {bytes} bytes: at most {SEARCH_BYTES}").into());
+    }
+    Ok(())
+}
+
+pub(crate) fn per_family<T>(
+    items: &[T],
+    most: usize,
+    is_v4: impl Fn(&T) -> bool,
+) -> Result<(), ValueError> {
+    let v4 = items.iter().filter(|item| is_v4(item)).count();
+    if v4 > most || items.len() - v4 > most {
+        return Err(format!("has more than {most} of one family").into());
+    }
+    Ok(())
+}

@@ -152,9 +152,8 @@ pub(crate) fn route(text: &str) -> Reading<Route> {
 /// Routes, limited per family.
 pub(crate) fn routes(text: &str) -> Reading<Vec<Route>> {
     let routes = list(text, 2 * limits::ROUTES_PER_FAMILY, route)?;
-    per_family(&routes, limits::ROUTES_PER_FAMILY, |route| {
-        matches!(route, Route::V4 { .. })
-    })?;
+    let is_v4 = |route: &Route| matches!(route, Route::V4 { .. });
+    limits::per_family(&routes, limits::ROUTES_PER_FAMILY, is_v4).map_err(String::from)?;
     Ok(routes)
 }
 
@@ -164,7 +163,7 @@ pub(crate) fn servers(text: &str) -> Reading<Vec<IpAddr>> {
         return Ok(Vec::new());
     }
     let servers = list(text, 2 * limits::SERVERS_PER_FAMILY, ip)?;
-    per_family(&servers, limits::SERVERS_PER_FAMILY, IpAddr::is_ipv4)?;
+    limits::check_servers(&servers).map_err(String::from)?;
     Ok(servers)
 }
 
@@ -174,22 +173,8 @@ pub(crate) fn search(text: &str) -> Reading<Vec<DomainName>> {
         return Ok(Vec::new());
     }
     let names = list(text, limits::SEARCH_NAMES, domain)?;
-    let bytes: usize = names.iter().map(|name| name.as_str().len() + 2).sum();
-    if bytes > limits::SEARCH_BYTES {
-        return Err(format!(
-            "takes {bytes} bytes: at most {}",
-            limits::SEARCH_BYTES
-        ));
-    }
+    limits::check_search(&names).map_err(String::from)?;
     Ok(names)
-}
-
-fn per_family<T>(items: &[T], most: usize, is_v4: impl Fn(&T) -> bool) -> Reading<()> {
-    let v4 = items.iter().filter(|item| is_v4(item)).count();
-    if v4 > most || items.len() - v4 > most {
-        return Err(format!("has more than {most} of one family"));
-    }
-    Ok(())
 }
 
 /// A domain name.

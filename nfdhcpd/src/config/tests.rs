@@ -166,3 +166,22 @@ fn the_packaged_file_is_the_default_in_full() {
         keys(&toml::Table::try_from(File::default()).unwrap(), "")
     );
 }
+
+/// A router advertisement must hold them all.
+#[test]
+fn lists_have_the_limits_of_a_binding() {
+    let nine: Vec<String> = (1..=9).map(|n| format!("\"2001:db8::{n}\"")).collect();
+    for key in ["nameservers", "ntp"] {
+        assert!(parse(&format!("{key} = [{}]", nine[..8].join(","))).is_ok());
+        let said = refusal(&format!("{key} = [{}]", nine.join(",")));
+        assert!(
+            said.contains(key) && said.contains("more than 8 of one family"),
+            "{said}"
+        );
+    }
+    let long = ["a".repeat(60), "b".repeat(60), "c".repeat(60)].join(".");
+    let said = refusal(&format!(
+        "domain_search = [\"{long}.a\", \"{long}.b\", \"{long}.c\"]"
+    ));
+    assert!(said.contains("at most 384"), "{said}");
+}

@@ -146,6 +146,24 @@ fn values_our_daemon_refuses_are_brought_into_range() {
 }
 
 #[test]
+fn lists_our_daemon_refuses_are_cut() {
+    let many = |item: &dyn Fn(usize) -> String| (1..=20).map(item).collect::<Vec<_>>().join(", ");
+    let original = format!(
+        "[dhcp]\nnameservers = {}\n[ipv6]\nnameservers = {}\ndomains = {}\n",
+        many(&|n| format!("192.0.2.{n}")),
+        many(&|n| format!("2001:db8::{n}")),
+        many(&|n| format!("{n}.{}.example", "d".repeat(40))),
+    );
+    let (text, config) = imported(&original);
+    assert_eq!(config.settings.nameservers.len(), 16);
+    assert_eq!(config.settings.domain_search.len(), 7);
+    assert!(
+        text.contains("the first 8 of 20") && text.contains("the first 7 of 20"),
+        "{text}"
+    );
+}
+
+#[test]
 fn unknown_sections_are_told() {
     let (text, _) = imported("[dns]\nttl = 10\n");
     assert!(text.contains("# [dns] ttl = 10"), "{text}");
