@@ -158,7 +158,10 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
     plan.link(tap, link, &wiring);
     plan.settings(&wiring, facts);
     let path = config.binding_dir.join(tap.as_str());
-    plan.file(path, standing.binding.clone(), binding);
+    // One write of a binding serves one TAP: that of a predecessor with the same words does not serve this one.
+    let written_for = standing.record.as_ref().map(|record| record.ifindex);
+    let anew = binding.is_some() && written_for != Some(link.index);
+    plan.file_if(anew, path, standing.binding.clone(), binding);
     plan.master(tap, &link.master, &wiring.master);
     let missing_rules = without(&wiring.rules, &standing.rules);
     plan.extend(missing_rules.map(|rule| Step::Rule(Change::Add, rule)));
@@ -351,7 +354,18 @@ impl Plan {
     }
 
     fn file(&mut self, path: PathBuf, before: Option<String>, after: Option<String>) {
-        if before != after {
+        self.file_if(false, path, before, after);
+    }
+
+    /// Writes a file whose text changes, and with `anew` one whose text does not.
+    fn file_if(
+        &mut self,
+        anew: bool,
+        path: PathBuf,
+        before: Option<String>,
+        after: Option<String>,
+    ) {
+        if anew || before != after {
             self.steps.push(Step::File {
                 path,
                 before,

@@ -1,5 +1,5 @@
 //! Golden plans: `tests/plans/NAME.env` (Ganeti's variables, most of them real dumps of a 3.0.2 cluster) and `NAME.toml`
-//! (the host's facts) give `NAME.plan`. `UPDATE_PLANS=1 cargo test -p snf-ifup --test plans` writes the plans anew; read
+//! (the host's facts) give `NAME.plan`. `UPDATE_GOLDEN=1 cargo test -p snf-ifup --test plans` writes the plans anew; read
 //! the difference before you commit it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -255,7 +255,7 @@ fn cases() -> BTreeSet<String> {
 
 #[test]
 fn plans_are_as_written() {
-    let update = std::env::var_os("UPDATE_PLANS").is_some();
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
     for case in cases() {
         let path = |extension: &str| directory().join(format!("{case}.{extension}"));

@@ -2,7 +2,7 @@
 //!
 //! Each file in `frames/` is one case. What is given comes first: prose, then the sections `binding`, `packet` and, where
 //! the defaults do not do, `configuration` (TOML) and `attachment` (`routed`, `bridged`). What is expected follows:
-//! `decision` and, if there is an answer, `frame`. `UPDATE_FRAMES=1 cargo test -p nfdhcpd --test answers` writes what is
+//! `decision` and, if there is an answer, `frame`. `UPDATE_GOLDEN=1 cargo test -p nfdhcpd --test answers` writes what is
 //! expected anew: read the difference before you commit it.
 
 #![expect(
@@ -145,7 +145,7 @@ fn folder() -> PathBuf {
 
 #[expect(clippy::disallowed_methods, reason = "a switch of the test run")]
 fn is_update() -> bool {
-    std::env::var("UPDATE_FRAMES").is_ok_and(|value| value == "1")
+    std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1")
 }
 
 fn check(name: &str) {
