@@ -298,20 +298,21 @@ impl Serving {
         for tap in taps {
             let port = self.ports.find(tap).cloned();
             if let Some(port) = port {
-                self.put_advertisement(&port, false);
+                self.put(tap, |frame| ndp::advertise(&port.served, frame));
             }
         }
         self.send();
     }
 
-    fn put_advertisement(&mut self, port: &Port, last: bool) {
+    /// Puts the frame that `write` writes, if it does, among those that go out next.
+    fn put(&mut self, tap: u32, write: impl FnOnce(&mut Frame) -> bool) {
         if self.outbox.vacant().is_none() {
             self.send();
         }
         if let Some(frame) = self.outbox.vacant() {
             frame.clear();
-            if ndp::advertise(&port.served, last, frame) {
-                self.outbox.put(port.tap);
+            if write(frame) {
+                self.outbox.put(tap);
             }
         }
     }
@@ -477,11 +478,15 @@ impl Serving {
                 .unwrap_or_default(),
         };
         let mut frame = Frame::new();
-        let advertises = ndp::advertise(&port.served, false, &mut frame);
-        if let Some(before) = &before
-            && ceases(&before.served, &port.served)
-        {
-            self.put_advertisement(before, true);
+        let advertises = ndp::advertise(&port.served, &mut frame);
+        if let Some(before) = &before {
+            self.put(tap, |frame| {
+                ndp::withdraw(&before.served, Some(&port.served), frame)
+            });
+            if !ndp::is_same_router(&before.served, &port.served) {
+                // The new router is advertised without the pause that two of one router's advertisements need.
+                self.advertiser.remove(tap);
+            }
         }
         if advertises {
             let random = draw(&self.random, &mut self.drawn);
@@ -499,7 +504,7 @@ impl Serving {
         self.advertiser.remove(tap);
         if let Some(port) = self.ports.withdraw(tap) {
             if !gone {
-                self.put_advertisement(&port, true);
+                self.put(tap, |frame| ndp::withdraw(&port.served, None, frame));
             }
             tracing::info!(tap = %name, ifindex = tap, gone, "served no more");
             self.published = false;
@@ -513,13 +518,6 @@ impl Serving {
             self.published = true;
         }
     }
-}
-
-/// True when what was advertised is to be taken back before the new is: the router or the prefix is another.
-fn ceases(before: &Served, after: &Served) -> bool {
-    let (mut old, mut new) = (Frame::new(), Frame::new());
-    ndp::advertise(before, true, &mut old)
-        && !(ndp::advertise(after, true, &mut new) && old.as_slice() == new.as_slice())
 }
 
 fn draw(random: &RandomState, drawn: &mut u64) -> u32 {

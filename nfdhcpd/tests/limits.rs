@@ -85,7 +85,7 @@ fn ask(protocol: Protocol, payload: &[u8]) -> (Decision, Frame) {
 #[test]
 fn a_router_advertisement_with_all_lists_full_fits_the_smallest_mtu() {
     let mut frame = Frame::new();
-    assert!(responder::ndp::advertise(&full(), false, &mut frame));
+    assert!(responder::ndp::advertise(&full(), &mut frame));
     let datagram = frame.as_slice().len() - ip::ETHERNET_HEADER;
     assert_eq!(datagram, 1224, "limits.rs says so");
     assert!(datagram <= IPV6_MTU_MIN);

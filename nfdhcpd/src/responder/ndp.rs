@@ -131,19 +131,9 @@ impl Router {
         begin_icmpv6(out, link, self.address, host, ROUTER_ADVERTISEMENT)
     }
 
-    /// Writes the advertisement to one host or all of them. False when there is none.
-    fn write_advertisement(&self, to: (Ipv6Addr, MacAddr), last: bool, out: &mut Frame) -> bool {
-        if self.advertisement.is_empty()
-            || !self.begin_advertisement(to, out)
-            || !out.push(&self.advertisement)
-        {
-            return false;
-        }
-        if last {
-            let body = ETHERNET_HEADER + IPV6_HEADER + 4;
-            cease(out.as_mut_slice().get_mut(body..).unwrap_or_default());
-        }
-        finish(out)
+    /// Writes the advertisement to one host or all of them. False when it does not fit.
+    fn write_advertisement(&self, to: (Ipv6Addr, MacAddr), out: &mut Frame) -> bool {
+        self.begin_advertisement(to, out) && out.push(&self.advertisement) && finish(out)
     }
 }
 
@@ -210,38 +200,52 @@ fn encode_advertisement(
     message.into_bytes()
 }
 
-/// Writes the unsolicited advertisement of a TAP; `last`: the router ceases (lifetime 0, RFC 4861 §6.2.5).
-/// False when the TAP is advertised nothing.
+/// Writes the unsolicited advertisement of a TAP. False when it is advertised nothing.
 #[must_use]
-pub fn advertise(served: &Served, last: bool, out: &mut Frame) -> bool {
+pub fn advertise(served: &Served, out: &mut Frame) -> bool {
     let all = (ALL_NODES, multicast_mac(ALL_NODES));
-    served
-        .ndp
-        .as_ref()
-        .is_some_and(|router| router.write_advertisement(all, last, out))
+    advertiser(served).is_some_and(|router| router.write_advertisement(all, out))
 }
 
 /// Writes what a TAP is told when its binding is replaced or removed, before anything else it is advertised. Another
-/// router, or none: the last advertisement of the one before. The same router: an advertisement in which expires what is
-/// no longer so. False when there is nothing to tell. A daemon that stops tells nothing: its successor goes on.
+/// router, or none: the last advertisement of the one before (§6.2.5). The same router: an advertisement in which
+/// expires what is no longer so. False when there is nothing to tell. A daemon that stops tells nothing: its successor
+/// goes on.
 #[must_use]
 pub fn withdraw(before: &Served, after: Option<&Served>, out: &mut Frame) -> bool {
-    let advertised = |router: &&Router| !router.advertisement.is_empty();
-    let Some(before) = before.ndp.as_ref().filter(advertised) else {
+    let Some(router) = advertiser(before) else {
         return false;
     };
     let all = (ALL_NODES, multicast_mac(ALL_NODES));
-    let after = after.and_then(|served| served.ndp.as_ref());
-    let Some(after) = after
-        .filter(advertised)
-        .filter(|after| (after.mac, after.address) == (before.mac, before.address))
+    let Some(successor) = after
+        .filter(|after| is_same_router(before, after))
+        .and_then(advertiser)
     else {
-        return before.write_advertisement(all, true, out);
+        if !router.write_advertisement(all, out) {
+            return false;
+        }
+        let body = ETHERNET_HEADER + IPV6_HEADER + 4;
+        cease(out.as_mut_slice().get_mut(body..).unwrap_or_default());
+        return finish(out);
     };
-    after.advertisement != before.advertisement
-        && after.begin_advertisement(all, out)
-        && push_succession(&before.advertisement, &after.advertisement, out)
+    successor.advertisement != router.advertisement
+        && successor.begin_advertisement(all, out)
+        && push_succession(&router.advertisement, &successor.advertisement, out)
         && finish(out)
+}
+
+/// Whether both are advertised one and the same router. If not, the VM has none between the last advertisement of the one
+/// and the first of the other.
+#[must_use]
+pub fn is_same_router(before: &Served, after: &Served) -> bool {
+    let router = |served| advertiser(served).map(|router| (router.mac, router.address));
+    router(before) == router(after)
+}
+
+/// The router of a TAP that is advertised one.
+fn advertiser(served: &Served) -> Option<&Router> {
+    let router = served.ndp.as_ref();
+    router.filter(|router| !router.advertisement.is_empty())
 }
 
 pub(super) fn answer_rs(
@@ -261,7 +265,7 @@ pub(super) fn answer_rs(
         return Ok(Decision::Advertise);
     }
     let host_mac = packet.source.unwrap_or(served.mac);
-    if router.write_advertisement((solicitation.source, host_mac), false, out) {
+    if router.write_advertisement((solicitation.source, host_mac), out) {
         Ok(Decision::Reply(Reply::RouterAdvertisement))
     } else {
         Err(Ignored::TooLarge)
