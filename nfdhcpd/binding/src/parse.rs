@@ -17,21 +17,18 @@ impl Binding {
     /// Reads a text, and says which of its lines have no effect.
     ///
     /// # Errors
-    /// The first key, in the order of `docs/binding.md`, whose value is not taken.
+    /// A value that is not taken, two that contradict each other, a missing `MAC`, a control character.
     pub fn parse(text: &str) -> Result<(Self, Vec<IgnoredLine>), BindingError> {
         let (assignments, mut ignored) = lines::assignments(text)?;
-        let mut keys = Keys {
-            unread: assignments,
-            read: BTreeMap::new(),
-        };
+        let mut keys = Keys(assignments);
         let binding = keys.binding()?;
         if let Some((key, reason)) = check::contradiction(&binding) {
             return Err(keys.contradiction(key, reason));
         }
-        let unknown = keys
-            .unread
-            .iter()
-            .filter(|(key, _)| !WITHOUT_EFFECT.contains(key));
+        let is_unknown = |(key, assignment): &(&&str, &Assignment<'_>)| {
+            !assignment.is_known && !WITHOUT_EFFECT.contains(key)
+        };
+        let unknown = keys.0.iter().filter(is_unknown);
         ignored.extend(
             unknown.map(|(key, at)| IgnoredLine::new(at.line, key, IgnoredReason::UnknownKey)),
         );
@@ -48,11 +45,8 @@ impl FromStr for Binding {
     }
 }
 
-/// The file's assignments: those not read yet, and those that were.
-struct Keys<'a> {
-    unread: BTreeMap<&'a str, Assignment>,
-    read: BTreeMap<&'a str, Assignment>,
-}
+/// The last assignment of each key.
+struct Keys<'a>(BTreeMap<&'a str, Assignment<'a>>);
 
 impl<'a> Keys<'a> {
     fn binding(&mut self) -> Result<Binding, BindingError> {
@@ -127,7 +121,7 @@ impl<'a> Keys<'a> {
     /// All `OPT<n>`, in the order of their codes.
     fn raw_options(&mut self) -> Result<Vec<RawOption>, BindingError> {
         let mut found: Vec<(u8, &'a str)> = self
-            .unread
+            .0
             .keys()
             .filter_map(|key| Some((RawOption::code_of(key)?, *key)))
             .collect();
@@ -135,11 +129,11 @@ impl<'a> Keys<'a> {
         let mut options: Vec<RawOption> = Vec::new();
         let mut bytes = 0;
         for (code, key) in found {
-            let (most, so_far) = (options.len(), bytes);
+            let (given, so_far) = (options.len(), bytes);
             let value = self.take(key, |text| {
                 RawOption::may_be_given(code)?;
                 let value = values::option_bytes(text)?;
-                if most == limits::RAW_OPTIONS {
+                if given == limits::RAW_OPTIONS {
                     return Err(format!(
                         "is one OPT key more than the {} there may be",
                         limits::RAW_OPTIONS
@@ -165,28 +159,22 @@ impl<'a> Keys<'a> {
         key: &str,
         read: impl FnOnce(&str) -> Reading<T>,
     ) -> Result<Option<T>, BindingError> {
-        let Some((key, assignment)) = self.unread.remove_entry(key) else {
+        let Some(assignment) = self.0.get_mut(key) else {
             return Ok(None);
         };
+        assignment.is_known = true;
         let value = match &assignment.value {
             Ok(value) if value.trim().is_empty() => Ok(None),
             Ok(value) => read(value).map(Some),
             Err(reason) => Err((*reason).to_owned()),
         };
-        let value = value.map_err(|reason| {
-            BindingError::value(assignment.line, key, &assignment.written, reason)
-        });
-        self.read.insert(key, assignment);
         value
+            .map_err(|reason| BindingError::value(assignment.line, key, assignment.written, reason))
     }
 
     fn contradiction(&self, key: &str, reason: String) -> BindingError {
-        match self.read.get(key) {
-            Some(assignment) => {
-                BindingError::value(assignment.line, key, &assignment.written, reason)
-            }
-            None => BindingError::value(0, key, "", reason),
-        }
+        let (line, written) = self.0.get(key).map_or((0, ""), |at| (at.line, at.written));
+        BindingError::value(line, key, written, reason)
     }
 }
 
