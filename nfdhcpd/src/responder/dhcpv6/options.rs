@@ -225,14 +225,20 @@ fn names(names: &[DomainName]) -> Vec<u8> {
     encoded
 }
 
-/// Flags and name (RFC 4704 §4): fully qualified by the domain, or, without one, a part, which has no zero byte last.
+/// Flags and name (RFC 4704 §4): fully qualified by the domain, or, without one, a part, which has no zero byte last. A
+/// part, too, when the whole would be longer than a name may be (RFC 1035 §3.1).
 fn fqdn(hostname: &DomainName, domain: Option<&DomainName>) -> Vec<u8> {
+    const NAME_MAX: usize = 255;
     let mut value = vec![FQDN_NO_UPDATES];
     hostname.encode(&mut value);
     if hostname.labels().nth(1).is_none() {
         value.pop();
+        let part = value.len();
         if let Some(domain) = domain {
             domain.encode(&mut value);
+        }
+        if value.len() > 1 + NAME_MAX {
+            value.truncate(part);
         }
     }
     value

@@ -825,6 +825,26 @@ fn row_6_14_fqdn_without_a_domain_is_partial_and_with_dots_is_whole() {
 }
 
 #[test]
+fn row_6_14_fqdn_is_never_longer_than_a_name_may_be() {
+    let label = "d".repeat(62);
+    let mut binding = binding();
+    binding.domain = Some([&label[..]; 4].join(".").parse().unwrap());
+    let inform = [client_id(), request_options(&[39])];
+    let fqdn = ask(&binding, INFORMATION_REQUEST, &inform)
+        .option(39)
+        .unwrap();
+    assert_eq!(
+        fqdn, b"\x04\x03vm1",
+        "251 bytes of domain leave no room for a host"
+    );
+    binding.domain = Some([&label[..]; 3].join(".").parse().unwrap());
+    let fqdn = ask(&binding, INFORMATION_REQUEST, &inform)
+        .option(39)
+        .unwrap();
+    assert_eq!(fqdn.len(), 1 + 4 + 3 * 63 + 1);
+}
+
+#[test]
 fn row_6_14_a_domain_alone_is_a_search_list_of_one() {
     let mut binding = stateless();
     binding.domain_search = Some(vec![]);
