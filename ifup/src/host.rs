@@ -126,11 +126,7 @@ impl Host {
         })
     }
 
-    /// The device of this name.
-    ///
-    /// # Errors
-    /// See [`HostError`].
-    pub fn link(&mut self, name: &IfName) -> Result<Option<Link>, HostError> {
+    fn link(&mut self, name: &IfName) -> Result<Option<Link>, HostError> {
         self.netlink.link(name).map_err(failed("the devices"))
     }
 

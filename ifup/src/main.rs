@@ -12,8 +12,8 @@ use ifup::call::{Action, Call, call};
 use ifup::config::{self, Config};
 use ifup::host::Host;
 use ifup::lock::{Lock, Purpose};
+use ifup::netlink::link_before_fork;
 use ifup::plan::{self, Plan};
-use ifup::record::Record;
 use ifup::request::{IfName, Request, Variables};
 use ifup::step::Announcement;
 use ifup::{file, nft};
@@ -163,24 +163,23 @@ fn tell(announcements: &[Announcement], tap: &IfName, tap_index: u32) -> Result<
 
 fn down(variables: &Variables, config: &Config, dry_run: bool, now: bool) -> Result<(), Failure> {
     let tap = Request::tap_of(variables).map_err(failed)?;
-    let mut host = Host::open().map_err(failed)?;
-    let link = host.link(&tap).map_err(failed)?;
-    let in_use = link.filter(|link| link.carrier && !now);
     if dry_run {
+        let mut host = Host::open().map_err(failed)?;
         let facts = host.facts_of_tap(&tap, config).map_err(failed)?;
         show(&plan::down(&tap, &facts, config));
         return Ok(());
     }
-    let Some(link) = in_use else {
-        let _lock = Lock::take(&config.run_dir, &tap, Purpose::Change).map_err(failed)?;
-        return take_down(&mut host, &tap, config);
-    };
-    drop(host);
-    say(&format!(
-        "snf-ifup: {tap}: still in use: goes down as soon as it is not"
-    ));
-    let waiting = announce::detached(None, || down_later(&tap, link.index, config));
-    waiting.map_err(failed)
+    // No runtime before a fork: tokio keeps files for all of its runtimes, and the child closes them.
+    let link = link_before_fork(&tap)
+        .with_context(|| tap.to_string())
+        .map_err(Failure::Failed)?;
+    if let Some(link) = link.filter(|link| link.carrier && !now) {
+        say(&format!(
+            "snf-ifup: {tap}: still in use: goes down as soon as it is not"
+        ));
+        return announce::detached(None, || down_later(&tap, link.index, config)).map_err(failed);
+    }
+    take_down(&tap, config, None)
 }
 
 /// Waits in the background until the TAP with this index is gone, then takes down what is left of it, unless another TAP
@@ -193,24 +192,21 @@ fn down_later(tap: &IfName, index: u32, config: &Config) {
     if announce::wait(limit, || !announce::is_there(tap, index)) {
         return;
     }
-    let Ok(_lock) = Lock::take(&config.run_dir, tap, Purpose::Change) else {
-        return;
-    };
-    let text = file::read(&plan::record_path(tap, config)).ok().flatten();
-    let record: Option<Record> = text.and_then(|text| text.parse().ok());
-    if record.is_some_and(|record| record.ifindex != index) {
-        return;
-    }
     // Nobody is left to tell; the next up or down of the name tries again.
-    let _ = Host::open()
-        .map_err(failed)
-        .and_then(|mut host| take_down(&mut host, tap, config));
+    let _ = take_down(tap, config, Some(index));
 }
 
-fn take_down(host: &mut Host, tap: &IfName, config: &Config) -> Result<(), Failure> {
+/// Takes down what stands for the TAP; with `index`, unless that is another TAP's of the same name.
+fn take_down(tap: &IfName, config: &Config, index: Option<u32>) -> Result<(), Failure> {
+    let _lock = Lock::take(&config.run_dir, tap, Purpose::Change).map_err(failed)?;
+    let mut host = Host::open().map_err(failed)?;
     let facts = host.facts_of_tap(tap, config).map_err(failed)?;
+    let stands_for = facts.standing.record.as_ref().map(|record| record.ifindex);
+    if index.is_some() && stands_for.is_some() && stands_for != index {
+        return Ok(());
+    }
     let plan = plan::down(tap, &facts, config);
-    apply_all(host, &plan.steps).map_err(|errors| {
+    apply_all(&mut host, &plan.steps).map_err(|errors| {
         let all: Vec<String> = errors
             .iter()
             .map(|error: &ApplyError| chain(error))

@@ -9,7 +9,7 @@
 mod dump;
 mod read;
 
-pub use read::{routes_of, rules_of};
+pub use read::{link_before_fork, routes_of, rules_of};
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

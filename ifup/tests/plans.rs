@@ -180,6 +180,7 @@ fn fresh(tap: &IfName) -> BTreeMap<String, String> {
     [
         (format!("net/ipv6/conf/{tap}/disable_ipv6"), "0"),
         (format!("net/ipv6/conf/{tap}/addr_gen_mode"), "0"),
+        (format!("net/ipv6/conf/{tap}/accept_dad"), "1"),
         (format!("net/ipv6/conf/{tap}/dad_transmits"), "1"),
         (format!("net/ipv6/conf/{tap}/accept_ra"), "1"),
         (format!("net/ipv6/conf/{tap}/forwarding"), "1"),

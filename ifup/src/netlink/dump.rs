@@ -43,6 +43,22 @@ impl Raw<'_> {
 /// request's header and attributes say (`NETLINK_GET_STRICT_CHK`).
 pub(super) fn dump(
     request: RouteNetlinkMessage,
+    each: impl FnMut(Raw<'_>) -> Result<ControlFlow<()>, NetlinkError>,
+) -> Result<(), NetlinkError> {
+    exchange(request, NLM_F_DUMP, each)
+}
+
+/// Asks for one thing and gives it to `each`.
+pub(super) fn get(
+    request: RouteNetlinkMessage,
+    mut each: impl FnMut(Raw<'_>) -> Result<(), NetlinkError>,
+) -> Result<(), NetlinkError> {
+    exchange(request, 0, |raw| each(raw).map(|()| ControlFlow::Break(())))
+}
+
+fn exchange(
+    request: RouteNetlinkMessage,
+    flags: u16,
     mut each: impl FnMut(Raw<'_>) -> Result<ControlFlow<()>, NetlinkError>,
 ) -> Result<(), NetlinkError> {
     let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::Open)?;
@@ -51,7 +67,7 @@ pub(super) fn dump(
         .set_netlink_get_strict_chk(true)
         .map_err(NetlinkError::Open)?;
     let mut message = NetlinkMessage::from(request);
-    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.header.flags = NLM_F_REQUEST | flags;
     message.finalize();
     let mut buffer = vec![0; message.buffer_len()];
     message.serialize(&mut buffer);

@@ -22,7 +22,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::dump::dump;
+use super::dump::{dump, get};
 use super::{Netlink, NetlinkError, index_of, proxy_message};
 use crate::facts::{Family, Link, Route, Rule, Table, Uplink};
 use crate::record::Proxy;
@@ -157,6 +157,29 @@ impl Netlink {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The device of this name, asked for without a runtime, so that a child may still make one of its own; `None` without
+/// the device.
+///
+/// # Errors
+/// See [`Netlink::link`].
+pub fn link_before_fork(name: &IfName) -> Result<Option<Link>, NetlinkError> {
+    let mut request = LinkMessage::default();
+    request
+        .attributes
+        .push(LinkAttribute::IfName(name.to_string()));
+    let mut found = None;
+    let answer = get(RouteNetlinkMessage::GetLink(request), |raw| {
+        if let RouteNetlinkMessage::NewLink(message) = raw.decode()? {
+            found = Some(link_of(&message));
+        }
+        Ok(())
+    });
+    match answer {
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
+        answer => answer.map(|()| found),
     }
 }
 

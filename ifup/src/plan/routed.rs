@@ -63,6 +63,7 @@ fn base(request: &Request, config: &Config) -> Wiring {
         master: None,
         sysctls: vec![
             own("ipv6/conf", "addr_gen_mode", "0"),
+            own("ipv6/conf", "accept_dad", "0"),
             own("ipv6/conf", "dad_transmits", "0"),
             own("ipv6/conf", "accept_ra", "0"),
             own("ipv6/conf", "disable_ipv6", "0"),
