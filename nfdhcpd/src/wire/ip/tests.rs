@@ -188,6 +188,19 @@ fn a_datagram_without_checksum_is_sound_on_ipv4_only() {
     );
 }
 
+/// RFC 768: a checksum that comes out as 0 is sent as ones, for 0 says that there is none.
+#[test]
+fn a_checksum_is_never_sent_as_zero() {
+    for build in [udp4, udp6] {
+        let frame = build(&[0, 0]);
+        let at = frame.as_slice().len() - 4;
+        // The sum's complement as payload makes the sum 0xffff.
+        let payload = [frame.as_slice()[at], frame.as_slice()[at + 1]];
+        let frame = build(&payload);
+        assert_eq!(frame.as_slice()[at..at + 2], [0xff, 0xff]);
+    }
+}
+
 #[test]
 fn a_wrong_header_checksum_is_refused_always() {
     let mut bytes = packet(&udp4(b"abcd"));

@@ -382,7 +382,7 @@ fn a_usual_lease_is_small() {
     let binding = Binding {
         domain_search: Some(vec![
             "example.org".parse().unwrap(),
-            "cloud.example.org".parse().unwrap(),
+            "_ldap.cloud.example.org".parse().unwrap(),
         ]),
         ..binding()
     };

@@ -165,6 +165,17 @@ fn row_4_1_cut_short_anywhere_is_ignored() {
     }
 }
 
+/// RFC 2132 §3.2.
+#[test]
+fn row_4_1_nothing_is_read_behind_the_end() {
+    let after = Ask {
+        end: vec![255, 80, 0, 61, 1, 9, 12, 200],
+        ..discover()
+    };
+    let answer = answered(&after);
+    assert_eq!((answer.reply, answer.option(61)), (Reply::Offer, None));
+}
+
 /// RFC 2131 §4.1.
 #[test]
 fn row_4_2_the_type_may_stand_anywhere() {
@@ -655,6 +666,24 @@ fn row_4_15_what_does_not_fit_goes_into_file_and_sname() {
     assert_eq!(answer.bootp[44..46], [226, 50]);
     // The oracle reads only the options field: there the message is whole.
     assert!(answer.typed(OptionCode::ServerIdentifier).is_some());
+}
+
+/// `file` has 128 bytes, `sname` 64, each with an end option.
+#[test]
+fn row_4_15_an_option_fills_a_field_to_its_end_option() {
+    let in_file_and_sname = |file: usize, sname: usize| {
+        let mut binding = binding();
+        binding.raw_options = vec![
+            raw_option(224, 230),
+            raw_option(225, file),
+            raw_option(226, sname),
+        ];
+        let answer = ask_with(&binding, &settings(), &discover().asking_for(&[1])).unwrap();
+        [225, 226].map(|code| answer.option(code).is_some())
+    };
+    assert_eq!(in_file_and_sname(125, 61), [true, true]);
+    assert_eq!(in_file_and_sname(126, 61), [false, true]);
+    assert_eq!(in_file_and_sname(125, 62), [true, false]);
 }
 
 fn raw_option(code: u8, len: usize) -> nfdhcpd_binding::RawOption {
