@@ -15,16 +15,19 @@ const N: u8 = 0x08;
 /// What a server puts in the two bytes that once were response codes (RFC 4702 §2.2).
 const RCODE: u8 = 255;
 
-/// The host name, made whole by the domain when it is one label.
+/// Longest name, as text (RFC 1035 §2.3.4).
+const NAME_MAX: usize = 253;
+
+/// The host name, made whole by the domain when it is one label and the whole is still a name.
 pub(super) fn full_name(
     hostname: Option<&DomainName>,
     domain: Option<&DomainName>,
 ) -> Option<Box<str>> {
     let host = hostname?.as_str();
-    Some(match domain {
-        Some(domain) if !host.contains('.') => format!("{host}.{domain}").into(),
-        Some(_) | None => host.into(),
-    })
+    let domain = domain.filter(|_| !host.contains('.'));
+    let whole = domain.map(|domain| format!("{host}.{domain}"));
+    let whole = whole.filter(|name| name.len() <= NAME_MAX);
+    Some(whole.map_or_else(|| host.into(), Into::into))
 }
 
 /// Answers option 81 of a request with the name the binding gives, if it gives one.

@@ -927,6 +927,23 @@ fn row_4_27_the_client_is_told_its_full_name() {
         .option(81)
         .unwrap();
     assert_eq!(value, [&[0x0c, 255, 255], &b"\x03vm1"[..]].concat());
+    let long = [
+        ["a"; 62].concat(),
+        ["b"; 63].concat(),
+        ["c"; 63].concat(),
+        ["d"; 60].concat(),
+    ];
+    let long = Settings {
+        domain: Some(long.join(".").parse().unwrap()),
+        ..settings()
+    };
+    let value = ask_with(&binding(), &long, &fqdn(0x04));
+    let value = value.unwrap().option(81).unwrap();
+    assert_eq!(
+        value,
+        [&[0x0c, 255, 255], &b"\x03vm1"[..]].concat(),
+        "the whole is no name"
+    );
     let nameless = Binding {
         hostname: None,
         ..binding()
