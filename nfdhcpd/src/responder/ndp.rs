@@ -314,12 +314,6 @@ pub(super) fn answer_ns(
         source: router.mac,
         destination: host_mac,
     };
-    // One of the router's addresses (§4.4); a global one if it has one, as ndisc6 takes nothing from another scope.
-    let source = if is_router {
-        target
-    } else {
-        router.gateway.unwrap_or(router.address)
-    };
     let advertisement = NeighborAdvertisement {
         router: is_router,
         solicited: !solicitation.is_probe(),
@@ -328,7 +322,8 @@ pub(super) fn answer_ns(
         target,
         mac: router.mac,
     };
-    if begin_icmpv6(out, link, source, host, NEIGHBOR_ADVERTISEMENT)
+    // From the target itself, as its owner would: ndisc6, for one, takes it from nobody else.
+    if begin_icmpv6(out, link, target, host, NEIGHBOR_ADVERTISEMENT)
         && advertisement.push(out)
         && finish(out)
     {

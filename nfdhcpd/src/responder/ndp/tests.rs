@@ -712,19 +712,10 @@ fn n9_a_neighbor_is_answered_for_by_proxy() {
         let (decision, sent) = solicit_neighbor(&routed(&binding()), EUI64, target);
         assert_eq!(decision, NA);
         assert_eq!(sent.link(), (VM, ROUTER));
-        assert_eq!(sent.ends(), (ip(GATEWAY), ip(EUI64)));
+        assert_eq!(sent.ends(), (ip(target), ip(EUI64)));
         // Solicited; no router, no override.
         assert_eq!(sent.neighbor(), ((false, true, false), ip(target), ROUTER));
     }
-}
-
-#[test]
-fn n9_a_proxy_without_a_global_address_answers_from_its_link_local_one() {
-    let mut binding = binding();
-    binding.gateway6 = None;
-    let (decision, sent) = solicit_neighbor(&routed(&binding), EUI64, OTHER_VM);
-    assert_eq!(decision, NA);
-    assert_eq!(sent.ends(), (ROUTER.link_local(), ip(EUI64)));
 }
 
 #[test]
