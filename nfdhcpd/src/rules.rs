@@ -498,3 +498,6 @@ fn try_statement(socket: &mut Socket, statement: Statement) -> Result<(), Error>
     ];
     socket.commit(operations.iter().collect())
 }
+
+#[cfg(test)]
+mod tests;

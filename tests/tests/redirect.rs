@@ -428,15 +428,15 @@ fn with_pass_requests_go_on_once_the_daemon_is_gone() {
 fn no_request_slips_through_while_the_rules_are_written_anew() {
     in_world(&[], |world| {
         let net = Bridged::new(world)?;
-        let first = net.install(SETTINGS)?;
-        let sharded = Settings {
-            queues: Queues {
-                shards: 2,
-                dhcpv4: 46,
-                ..SETTINGS.queues
-            },
-            ..SETTINGS
+        drop(net.install(SETTINGS)?);
+        // As a start over the rules of an earlier run, and then changes of all that a configuration can change.
+        let mut redirect = net.install(SETTINGS)?;
+        let queues = Queues {
+            shards: 2,
+            dhcpv4: 46,
+            ..SETTINGS.queues
         };
+        let sharded = Settings { queues, ..SETTINGS };
         let done = AtomicBool::new(false);
         let sent = std::thread::scope(|scope| -> Result<u64> {
             let sender = scope.spawn(|| -> Result<u64> {
@@ -447,10 +447,8 @@ fn no_request_slips_through_while_the_rules_are_written_anew() {
                 }
                 Ok(sent)
             });
-            drop(first);
             let outcome = (0..100).try_for_each(|round| -> Result<()> {
-                net.install(if round % 2 == 0 { sharded } else { SETTINGS })?;
-                Ok(())
+                Ok(redirect.change_settings(if round % 2 == 0 { sharded } else { SETTINGS })?)
             });
             done.store(true, Ordering::Relaxed);
             let sent = sender.join().unwrap()?;
