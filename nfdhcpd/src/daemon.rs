@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::allocator;
 use crate::claims::ClaimsError;
 use crate::config::Config;
 use crate::counters::Counters;
@@ -213,6 +214,7 @@ impl Daemon {
             ended,
         };
         daemon.report(troubles.unwrap_or_default());
+        allocator::give_back();
         Ok(daemon)
     }
 
@@ -356,6 +358,7 @@ impl Daemon {
             }
             Err(error) => tracing::error!("{}; the old one stays in force", chain(&error)),
         }
+        allocator::give_back();
         self.tell(&[NotifyState::Ready]);
     }
 

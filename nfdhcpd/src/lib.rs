@@ -9,6 +9,7 @@
 //! for; `ctl` and `metrics` tell what goes on.
 
 pub mod advertiser;
+pub mod allocator;
 pub mod asked;
 pub mod bindings;
 pub mod claims;

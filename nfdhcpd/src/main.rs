@@ -10,7 +10,7 @@ use nfdhcpd::config::{Config, DEFAULT_PATH};
 use nfdhcpd::ctl::{Request, SOCKET, client};
 use nfdhcpd::daemon::Opened;
 use nfdhcpd::serving::chain;
-use nfdhcpd::{import, redirect, rules, watch};
+use nfdhcpd::{allocator, import, redirect, rules, watch};
 
 /// Answers DHCP, DHCPv6, router and neighbour solicitations of this host's VMs, at their TAPs.
 #[derive(Debug, Parser)]
@@ -19,8 +19,9 @@ struct Arguments {
     /// The configuration file; without it, /etc/nfdhcpd/nfdhcpd.toml if it is there, else all defaults.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What to do; without it, `run`.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,7 +130,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = arguments.config;
-    match arguments.command {
+    let run = Command::Run {
+        log: String::from("info"),
+    };
+    match arguments.command.unwrap_or(run) {
         Command::Run { log } => serve(path, &log),
         Command::CheckConfig => Ok(match read_config(path) {
             Ok(_) => ExitCode::SUCCESS,
@@ -248,19 +252,7 @@ fn serve(path: Option<PathBuf>, log: &str) -> anyhow::Result<ExitCode> {
     } else {
         subscriber.init();
     }
-    one_arena();
+    allocator::one_arena();
     Opened::new(config, path)?.run()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The packet threads allocate nothing: further arenas would only hold memory.
-#[expect(
-    unsafe_code,
-    reason = "there is no safe way to set the allocator's parameters"
-)]
-fn one_arena() {
-    // SAFETY: no pointers; called before the first thread.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
 }
