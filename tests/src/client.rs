@@ -119,17 +119,75 @@ impl Client {
         }))
     }
 
-    /// The card's MTU in bytes.
+    /// Waits until the card, or its IPv4 default route, has an MTU of `bytes`.
     ///
     /// # Errors
-    /// When `ip` fails.
-    pub fn mtu(&self) -> Result<u64> {
-        let links = self.namespace.ip_json("link show dev eth0")?;
-        links
-            .first()
-            .and_then(|link| link.get("mtu"))
-            .and_then(Value::as_u64)
-            .context("ip tells the MTU")
+    /// When it has not soon.
+    pub fn has_mtu(&self, bytes: u64) -> Result<()> {
+        wait::until(&format!("an MTU of {bytes}"), wait::SOON, || {
+            let links = self.namespace.ip_json("link show dev eth0")?;
+            let link = links
+                .first()
+                .and_then(|link| link.get("mtu"))
+                .and_then(Value::as_u64);
+            let routes = self.routes("-4")?;
+            let default = routes
+                .iter()
+                .find(|route| route.get("dst") == Some(&"default".into()));
+            let route = default.and_then(|route| route.pointer("/metrics/0/mtu")?.as_u64());
+            Ok(link == Some(bytes) || route == Some(bytes))
+        })
+    }
+
+    /// What its `/etc/resolv.conf` says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn resolver(&self) -> Result<String> {
+        self.namespace.run("cat", &["/etc/resolv.conf"])
+    }
+
+    /// Waits until its `/etc/resolv.conf` has all of `lines`.
+    ///
+    /// # Errors
+    /// When it has not soon; what it has is in the error.
+    pub fn resolves_by(&self, lines: &[&str]) -> Result<()> {
+        wait::until(
+            &format!("/etc/resolv.conf says {lines:?}"),
+            wait::SOON,
+            || {
+                let text = self.resolver()?;
+                Ok(lines
+                    .iter()
+                    .all(|line| text.lines().any(|had| had.trim() == *line)))
+            },
+        )
+        .with_context(|| format!("it says:\n{}", self.resolver().unwrap_or_default()))
+    }
+
+    /// Waits until it has a route (family `-4` or `-6`) to `destination` by `gateway`; an empty one for on-link.
+    ///
+    /// # Errors
+    /// When it has not soon; the routes it has are in the error.
+    pub fn has_route(&self, family: &str, destination: &str, gateway: &str) -> Result<()> {
+        wait::until(
+            &format!("a route to {destination} by {gateway:?}"),
+            wait::SOON,
+            || Ok(self.gateway(family, destination)?.as_deref() == Some(gateway)),
+        )
+        .with_context(|| format!("the routes are {:?}", self.routes(family)))
+    }
+
+    /// Waits until its host name is `name`.
+    ///
+    /// # Errors
+    /// When it is not soon.
+    pub fn is_called(&self, name: &str) -> Result<()> {
+        let called = || anyhow::Ok(self.namespace.run("hostname", &[])?.trim().to_owned());
+        wait::until(&format!("the host name is {name}"), wait::SOON, || {
+            Ok(called()? == name)
+        })
+        .with_context(|| format!("it is {:?}", called()))
     }
 
     /// Starts a program of the client.

@@ -14,7 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nfdhcpd_binding::MacAddr;
 
+use crate::frame::Frame;
 use crate::namespace::Namespace;
+use crate::pcap;
 use crate::program::Program;
 use crate::tap::Tap;
 use crate::world;
@@ -82,6 +84,9 @@ impl Accelerator {
 pub struct Guest {
     /// QEMU; its output is the guest's serial console.
     pub qemu: Program,
+    namespace: Namespace,
+    mac: MacAddr,
+    record: String,
 }
 
 impl Guest {
@@ -96,15 +101,8 @@ impl Guest {
         tap: Tap,
         mac: MacAddr,
     ) -> Result<Self> {
-        let mut command = qemu(namespace, accelerator);
-        hand_over(
-            &mut command,
-            tap,
-            &format!("virtio-net-pci,netdev=nic0,mac={mac},romfile="),
-        );
-        Ok(Self {
-            qemu: Program::start(name, command)?,
-        })
+        let command = qemu(namespace, accelerator);
+        Self::start(namespace, name, command, tap, mac, ",romfile=")
     }
 
     /// Starts a machine without a disk or kernel: the card's network boot ROM runs.
@@ -119,14 +117,48 @@ impl Guest {
     ) -> Result<Self> {
         let mut command = machine(namespace, Accelerator::Tcg);
         command.args(["-m", "96", "-boot", "n"]);
-        hand_over(
-            &mut command,
-            tap,
-            &format!("virtio-net-pci,netdev=nic0,mac={mac}"),
-        );
+        Self::start(namespace, name, command, tap, mac, "")
+    }
+
+    fn start(
+        namespace: &Namespace,
+        name: &str,
+        mut command: Command,
+        tap: Tap,
+        mac: MacAddr,
+        rom: &str,
+    ) -> Result<Self> {
+        let record = format!("/tmp/{name}.pcap");
+        command.args([
+            "-netdev",
+            &format!("tap,id=nic0,fd={}", tap.file().as_raw_fd()),
+        ]);
+        command.args([
+            "-device",
+            &format!("virtio-net-pci,netdev=nic0,mac={mac}{rom}"),
+        ]);
+        command.args([
+            "-object",
+            &format!("filter-dump,id=dump0,netdev=nic0,file={record}"),
+        ]);
+        hand_over(&mut command, tap);
+        let qemu = Program::start(name, command)?;
         Ok(Self {
-            qemu: Program::start(name, command)?,
+            qemu,
+            namespace: namespace.clone(),
+            mac,
+            record,
         })
+    }
+
+    /// What has passed the guest's card, as QEMU has seen it.
+    ///
+    /// # Errors
+    /// When QEMU's record cannot be read.
+    pub fn record(&self) -> Result<Vec<Frame>> {
+        let path = self.namespace.path(&self.record);
+        let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(pcap::frames(&file, self.mac))
     }
 
     /// The last value the guest has told of a fact; `None` until it has.
@@ -200,12 +232,7 @@ fn qemu(namespace: &Namespace, accelerator: Accelerator) -> Command {
     unsafe_code,
     reason = "the descriptor is made inheritable between fork and exec"
 )]
-fn hand_over(command: &mut Command, tap: Tap, card: &str) {
-    let descriptor = tap.file().as_raw_fd();
-    command
-        .arg("-netdev")
-        .arg(format!("tap,id=nic0,fd={descriptor}"));
-    command.args(["-device", card]);
+fn hand_over(command: &mut Command, tap: Tap) {
     // SAFETY: one system call on a descriptor that `tap`, moved into the closure, keeps open.
     unsafe {
         command.pre_exec(move || {

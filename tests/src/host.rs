@@ -54,6 +54,14 @@ impl Host {
         Ok(uplink)
     }
 
+    /// Makes a device that is up and no port of a bridge, and returns its far side: the routed networks' uplink.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn uplink(&self, name: &str) -> Result<Tap> {
+        self.routed_tap(name)
+    }
+
     /// Makes a TAP, down and attached to nothing, as Ganeti does before it runs its script.
     ///
     /// # Errors
@@ -90,14 +98,27 @@ impl Host {
     /// When it does not soon.
     pub fn wait_until_forwarding(&self, port: &str) -> Result<()> {
         wait::until(&format!("bridge port {port} forwards"), wait::SOON, || {
-            let text = self
-                .namespace
-                .run("bridge", &["-j", "link", "show", "dev", port])?;
-            let ports: Vec<Value> = serde_json::from_str(&text)?;
-            Ok(ports
-                .iter()
-                .any(|port| port.get("state").and_then(Value::as_str) == Some("forwarding")))
+            Ok(self.forwarding(&["dev", port])? == 1)
         })
+    }
+
+    /// Waits until `count` ports of bridges let frames through.
+    ///
+    /// # Errors
+    /// When they do not soon.
+    pub fn wait_until_all_forward(&self, count: usize) -> Result<()> {
+        wait::until(&format!("{count} bridge ports forward"), wait::SOON, || {
+            Ok(self.forwarding(&[])? == count)
+        })
+    }
+
+    fn forwarding(&self, which: &[&str]) -> Result<usize> {
+        let text = self
+            .namespace
+            .run("bridge", &[&["-j", "link", "show"], which].concat())?;
+        let ports: Vec<Value> = serde_json::from_str(&text)?;
+        let state = |port: &Value| port.get("state") == Some(&"forwarding".into());
+        Ok(ports.into_iter().filter(state).count())
     }
 
     /// The index of a device.
@@ -134,20 +155,6 @@ impl Host {
         )?)
     }
 
-    /// Runs snf-ifup with Ganeti's environment and nothing else, as `program_name` in `argv[0]`.
-    ///
-    /// # Errors
-    /// When it fails; its output, which Ganeti would copy into the job, is in the error.
-    pub fn ifup(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
-        let mut command = self.program("snf-ifup");
-        command.args(arguments).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/sbin:/usr/sbin");
-        command.env("HOME", "/root").env("LC_ALL", "C");
-        command.envs(environment.iter().copied());
-        let mut program = Program::start("snf-ifup", command)?;
-        program.success(wait::SOON)
-    }
-
     /// A command for one of the programs under test.
     #[must_use]
     pub fn program(&self, name: &str) -> Command {
@@ -158,7 +165,7 @@ impl Host {
     ///
     /// # Errors
     /// When it is not ready soon; what it said is in the error.
-    pub fn nfdhcpd(&self, configuration: &str) -> Result<Nfdhcpd<'_>> {
+    pub fn nfdhcpd(&self, configuration: &str) -> Result<Nfdhcpd> {
         self.namespace.write(CONFIGURATION, configuration)?;
         let notify = self.namespace.path("/run/notify");
         // A socket of a daemon that was here before may be left.
@@ -168,7 +175,7 @@ impl Host {
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let mut command = self.program("nfdhcpd");
         command
-            .args(["--config", CONFIGURATION])
+            .args(["run", "--config", CONFIGURATION])
             .env("NOTIFY_SOCKET", "/run/notify");
         let mut program = Program::start(&format!("{}-nfdhcpd", self.namespace.name()), command)?;
         let ready = wait::until("nfdhcpd is ready", wait::SOON, || {
@@ -181,23 +188,21 @@ impl Host {
         ready
             .with_context(|| format!("nfdhcpd said:\n{}", program.output().unwrap_or_default()))?;
         Ok(Nfdhcpd {
-            host: self,
+            namespace: self.namespace.clone(),
             program,
-            _notify: socket,
         })
     }
 }
 
 /// A running nfdhcpd. Dropping it kills it.
 #[derive(Debug)]
-pub struct Nfdhcpd<'a> {
-    host: &'a Host,
+pub struct Nfdhcpd {
+    namespace: Namespace,
     /// The daemon itself.
     pub program: Program,
-    _notify: UnixDatagram,
 }
 
-impl Nfdhcpd<'_> {
+impl Nfdhcpd {
     /// Runs `nfdhcpd ctl` and returns what it printed.
     ///
     /// # Errors
@@ -205,9 +210,44 @@ impl Nfdhcpd<'_> {
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let mut words = vec!["ctl"];
         words.extend(arguments);
-        self.host
-            .namespace
+        self.namespace
             .run(world::programs().join("nfdhcpd"), &words)
+    }
+
+    /// Runs `nfdhcpd ctl --json` and reads its answer.
+    ///
+    /// # Errors
+    /// When it fails or the answer is no JSON.
+    pub fn ctl_json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.ctl(&[arguments, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("read as JSON: {text}"))
+    }
+
+    /// Waits until a binding of the TAP is in force.
+    ///
+    /// # Errors
+    /// When none is soon; what the daemon says of the TAP is in the error.
+    pub fn serves(&self, tap: &str) -> Result<()> {
+        self.shows(tap, "standing", "in force")
+    }
+
+    /// Waits until what the daemon shows of a TAP has `value` under `key`.
+    ///
+    /// # Errors
+    /// When it has not soon; what the daemon says of the TAP is in the error.
+    pub fn shows(&self, tap: &str, key: &str, value: &str) -> Result<()> {
+        wait::until(
+            &format!("nfdhcpd shows {key} {value:?} of {tap}"),
+            wait::SOON,
+            || {
+                let shown = self.ctl_json(&["show", tap])?;
+                Ok(shown.get(key).and_then(Value::as_str) == Some(value))
+            },
+        )
+        .with_context(|| {
+            self.ctl(&["show", tap])
+                .unwrap_or_else(|error| format!("{error:#}"))
+        })
     }
 
     /// Asks the daemon to read configuration and bindings again.

@@ -6,13 +6,16 @@
 //! [`tap::Tap`] and the client, as QEMU would, and keeps a record of them.
 
 pub mod bench;
-pub mod capture;
 pub mod client;
 pub mod frame;
+pub mod ganeti;
 pub mod guest;
 pub mod host;
 pub mod namespace;
+pub mod netboot;
+pub mod pcap;
 pub mod program;
+pub mod served;
 pub mod tap;
 pub mod wait;
 pub mod wire;

@@ -3,13 +3,14 @@
 //! It has no name in the file system; it lives as long as the [`Namespace`] that holds it or a process inside.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -22,12 +23,20 @@ use crate::world;
 /// The directories a namespace has to itself, and where they are in its part of the world's tmpfs.
 const PRIVATE: [(&str, &str); 3] = [("/run", "run"), ("/var/lib", "var-lib"), ("/tmp", "tmp")];
 
-/// A network and mount namespace.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// The namespaces each [`Namespace`] has of its own.
+pub(crate) const PRIVATE_KINDS: CloneFlags = CloneFlags::CLONE_NEWNET
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWUTS);
+
+/// A network, with files and a host name of its own.
 #[derive(Debug, Clone)]
 pub struct Namespace {
     name: String,
+    root: PathBuf,
     net: Arc<File>,
-    mnt: Arc<File>,
+    kinds: Arc<[(CloneFlags, File)]>,
 }
 
 impl Namespace {
@@ -36,21 +45,31 @@ impl Namespace {
     /// # Errors
     /// When the kernel refuses a namespace or a mount.
     pub fn new(name: &str) -> Result<Self> {
-        let owned = name.to_owned();
-        let (net, mnt) = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("unshare")?;
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let root = world::namespaces().join(format!("{number}-{name}"));
+        let owned = root.clone();
+        let (net, kinds) = thread::spawn(move || {
+            unshare(PRIVATE_KINDS).context("unshare")?;
             make_private(&owned)?;
-            let net = File::open("/proc/thread-self/ns/net").context("open ns/net")?;
-            let mnt = File::open("/proc/thread-self/ns/mnt").context("open ns/mnt")?;
-            anyhow::Ok((net, mnt))
+            let open = |kind| {
+                let path = format!("/proc/thread-self/ns/{kind}");
+                File::open(&path).context(path)
+            };
+            let kinds = [
+                (CloneFlags::CLONE_NEWNET, open("net")?),
+                (CloneFlags::CLONE_NEWUTS, open("uts")?),
+                (CloneFlags::CLONE_NEWNS, open("mnt")?),
+            ];
+            anyhow::Ok((open("net")?, kinds))
         })
         .join()
         .map_err(|_| anyhow::anyhow!("the thread that makes namespace {name} panicked"))?
         .with_context(|| format!("make namespace {name}"))?;
         Ok(Self {
             name: name.to_owned(),
+            root,
             net: Arc::new(net),
-            mnt: Arc::new(mnt),
+            kinds: Arc::from(kinds),
         })
     }
 
@@ -66,8 +85,7 @@ impl Namespace {
         let program = program.as_ref();
         let place = program.to_str().and_then(world::find_tool);
         let mut command = Command::new(place.as_deref().unwrap_or(program));
-        let (net, mnt) = (Arc::clone(&self.net), Arc::clone(&self.mnt));
-        enter(&mut command, net, mnt);
+        enter(&mut command, Arc::clone(&self.kinds));
         command
     }
 
@@ -174,13 +192,13 @@ impl Namespace {
     /// For `/etc` that is the overlay's upper part: what was written inside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
-        let root = world::namespaces().join(&self.name);
         PRIVATE
             .iter()
             .chain(&[("/etc", "etc-upper")])
             .find_map(|(place, own)| {
                 Some(
-                    root.join(own)
+                    self.root
+                        .join(own)
                         .join(inside.strip_prefix(place)?.trim_start_matches('/')),
                 )
             })
@@ -205,27 +223,42 @@ impl Namespace {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, inside: &str, text: &str) -> Result<()> {
-        let path = self.path(inside);
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
+        // By a process inside: what is under an overlay must not be changed behind its back.
+        let mut child = self
+            .command("sh")
+            .args([
+                "-c",
+                "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\"",
+                inside,
+            ])
+            .stdin(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("write {inside}"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes())?;
         }
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        if !child.wait()?.success() {
+            bail!("{}: writing {inside} failed", self.name);
+        }
+        Ok(())
     }
 }
 
 #[expect(unsafe_code, reason = "a namespace is entered between fork and exec")]
-fn enter(command: &mut Command, net: Arc<File>, mnt: Arc<File>) {
+fn enter(command: &mut Command, kinds: Arc<[(CloneFlags, File)]>) {
     // SAFETY: only system calls; the child has one thread.
     unsafe {
         command.pre_exec(move || {
-            setns(net.as_fd(), CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-            setns(mnt.as_fd(), CloneFlags::CLONE_NEWNS).map_err(io::Error::from)
+            for (kind, file) in kinds.iter() {
+                setns(file.as_fd(), *kind).map_err(io::Error::from)?;
+            }
+            Ok(())
         });
     }
 }
 
 /// Gives the calling thread's new namespaces a network that is up and directories of their own.
-pub(crate) fn make_private(name: &str) -> Result<()> {
+pub(crate) fn make_private(root: &Path) -> Result<()> {
     let none: Option<&str> = None;
     // First of all: with br_netfilter on, bridged packets would reach IP hooks even where a rule of ours is missing.
     for family in ["ip", "ip6", "arp"] {
@@ -234,10 +267,11 @@ pub(crate) fn make_private(name: &str) -> Result<()> {
             fs::write(&path, "0").with_context(|| format!("write {path}"))?;
         }
     }
+    // Clients take the name they are given only where there is none yet.
+    fs::write("/proc/sys/kernel/hostname", "localhost").context("set the host name")?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .context("private mounts")?;
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).context("mount /sys")?;
-    let root = world::namespaces().join(name);
     for (place, own) in PRIVATE {
         let own = root.join(own);
         fs::create_dir_all(&own).with_context(|| format!("create {}", own.display()))?;

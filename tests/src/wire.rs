@@ -9,14 +9,16 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use dhcproto::{v4, v6};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use crate::frame::{Direction, Frame};
+use crate::frame::{self, Direction, Frame, Message};
 use crate::tap::{HEADER, LARGEST, Tap};
+use crate::wait;
 
 #[derive(Debug)]
 struct Shared {
@@ -83,6 +85,72 @@ impl Wire {
     #[must_use]
     pub fn record(&self) -> Vec<Frame> {
         lock(&self.shared.record).clone()
+    }
+
+    /// Waits for a message in which `look` finds something; all since the beginning, or since [`Wire::forget`], count.
+    ///
+    /// # Errors
+    /// When none has passed within `bound`; all messages that did are in the error.
+    pub fn carries<T>(
+        &self,
+        what: &str,
+        bound: Duration,
+        mut look: impl FnMut(Direction, &Message) -> Option<T>,
+    ) -> Result<T> {
+        let messages = || {
+            let read = |frame: Frame| Some((frame.direction, frame::read(&frame.bytes)?));
+            self.record()
+                .into_iter()
+                .filter_map(read)
+                .collect::<Vec<_>>()
+        };
+        wait::for_fact(&format!("{what} on the wire"), bound, || {
+            Ok(messages()
+                .iter()
+                .find_map(|(direction, message)| look(*direction, message)))
+        })
+        .with_context(|| {
+            let shown = messages().into_iter();
+            shown
+                .map(|(direction, message)| format!("\n  {direction:?} {message}"))
+                .collect::<String>()
+        })
+    }
+
+    /// Waits until exactly `frame` has passed.
+    ///
+    /// # Errors
+    /// When it has not within `bound`, naming `what`.
+    pub fn carries_frame(&self, what: &str, bound: Duration, frame: &[u8]) -> Result<()> {
+        wait::until(&format!("{what} on the wire"), bound, || {
+            Ok(self.record().iter().any(|passed| passed.bytes == frame))
+        })
+    }
+
+    /// Waits for a DHCPv4 message of a kind, as [`Wire::carries`].
+    ///
+    /// # Errors
+    /// As [`Wire::carries`].
+    pub fn carries_dhcpv4(&self, kind: v4::MessageType, bound: Duration) -> Result<v4::Message> {
+        self.carries(&format!("DHCPv4 {kind:?}"), bound, |_, message| {
+            let Message::Dhcpv4(message) = message else {
+                return None;
+            };
+            (frame::dhcpv4_type(message) == Some(kind)).then(|| (**message).clone())
+        })
+    }
+
+    /// Waits for a DHCPv6 message of a kind, as [`Wire::carries`].
+    ///
+    /// # Errors
+    /// As [`Wire::carries`].
+    pub fn carries_dhcpv6(&self, kind: v6::MessageType, bound: Duration) -> Result<v6::Message> {
+        self.carries(&format!("DHCPv6 {kind:?}"), bound, |_, message| {
+            let Message::Dhcpv6(message) = message else {
+                return None;
+            };
+            (message.msg_type() == kind).then(|| (**message).clone())
+        })
     }
 
     /// Forgets the frames so far.

@@ -1,4 +1,4 @@
-//! A world: the network, mount and pid namespaces one test or the demo lives in.
+//! A world: the network, mount, host name and pid namespaces one test or the demo lives in.
 //!
 //! The caller's program is started a second time as init of a new pid namespace. The kernel kills that init when the
 //! process that made it dies, and everything inside when init dies: Ctrl-C, a panic and `kill -9` leave nothing. No
@@ -115,19 +115,19 @@ pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
         }
         return;
     }
-    if let Some(missing) = missing(needs) {
-        assert!(
-            env::var("CI").as_deref() != Ok("true"),
-            "cannot run: {missing}"
-        );
-        println!("skipped: {missing}");
+    if !can_run(needs) {
         return;
     }
     let current = thread::current();
     let Some(name) = current.name() else {
         panic!("a test's thread has the test's name")
     };
-    match again(&[name.as_ref(), "--exact".as_ref(), "--nocapture".as_ref()]) {
+    match again(&[
+        name.as_ref(),
+        "--exact".as_ref(),
+        "--nocapture".as_ref(),
+        "--include-ignored".as_ref(),
+    ]) {
         Ok(output) => {
             println!("{}", String::from_utf8_lossy(&output.stdout));
             println!("{}", String::from_utf8_lossy(&output.stderr));
@@ -135,6 +135,24 @@ pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
         }
         Err(error) => panic!("{error:#}"),
     }
+}
+
+/// Whether a test that needs root and `needs` can run; if not, says what is missing.
+///
+/// # Panics
+/// With `CI=true`, when it cannot.
+#[expect(clippy::print_stdout, reason = "this is how a test speaks")]
+#[must_use]
+pub fn can_run(needs: &[&str]) -> bool {
+    let Some(missing) = missing(needs) else {
+        return true;
+    };
+    assert!(
+        env::var("CI").as_deref() != Ok("true"),
+        "cannot run: {missing}"
+    );
+    println!("skipped: {missing}");
+    false
 }
 
 /// Runs the calling program again, with the same arguments, as init of a new world, unless it is already inside.
@@ -225,7 +243,7 @@ fn enter_as_init(command: &mut Command, limit: u32) {
     reason = "fork, prctl, alarm and waitpid between fork and exec"
 )]
 fn become_init(limit: u32) -> io::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+    unshare(namespace::PRIVATE_KINDS | CloneFlags::CLONE_NEWPID)?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let (alive, keep) = nix::unistd::pipe()?;
     // SAFETY: the calling process has one thread; both sides only make system calls.
@@ -327,7 +345,8 @@ fn enter() -> Result<World> {
     }
     fs::create_dir(logs())?;
     fs::create_dir(namespaces())?;
-    namespace::make_private("init").context("make the world's own network private")?;
+    namespace::make_private(&namespaces().join("init"))
+        .context("make the world's own network private")?;
     Ok(World { _private: () })
 }
 

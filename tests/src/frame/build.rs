@@ -15,6 +15,8 @@ pub const UDP_IN_IPV4: u16 = 34;
 /// Where in a UDP header the checksum is.
 pub const UDP_CHECKSUM: u16 = 6;
 
+/// The multicast address of all nodes.
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The multicast address of all routers.
 pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// The multicast address of DHCPv6 servers.
@@ -193,6 +195,17 @@ pub fn router_solicitation(mac: MacAddr) -> Result<Vec<u8>> {
     let mut message = vec![133, 0, 0, 0, 0, 0, 0, 0, 1, 1];
     message.extend(mac.octets());
     icmp6(to_group(mac, ALL_ROUTERS), message)
+}
+
+/// A router advertisement to all nodes, with nothing but the router's lifetime in seconds.
+///
+/// # Errors
+/// Never, in practice.
+pub fn router_advertisement(mac: MacAddr, lifetime: u16) -> Result<Vec<u8>> {
+    let [high, low] = lifetime.to_be_bytes();
+    let mut message = vec![134, 0, 0, 0, 64, 0, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    message.extend(mac.octets());
+    icmp6(to_group(mac, ALL_NODES), message)
 }
 
 /// A neighbour solicitation for `target`, to its solicited-node group.
