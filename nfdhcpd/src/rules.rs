@@ -359,7 +359,7 @@ impl Redirect {
                 .iter()
                 .filter(|set| !set.dynamic && set.name != CALLS_IP6)
             {
-                let there = self.socket.elements(&plan.table, &set.name)?.len();
+                let there = self.socket.element_count(&plan.table, &set.name)?;
                 let wanted = wanted
                     .get(&(plan.table.clone(), set.name.as_str()))
                     .copied();
