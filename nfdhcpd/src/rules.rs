@@ -147,6 +147,8 @@ impl Redirect {
                 TapChange::Withdraw(name) => next.insert(name, None),
             };
         }
+        // After new settings all TAPs are told again, and most are as they were.
+        next.retain(|name, tap| self.taps.get(name) != tap.as_ref());
         for (name, tap) in &next {
             if let Some(before) = self.taps.get(name) {
                 elements(before, self.settings.mark, &mut old);
