@@ -173,11 +173,6 @@ impl Daemon {
         report_panics();
         let mut serving = Serving::new(&config, directory, links, claims, Arc::clone(&shared));
         serving.start(&opened.recorded, booted(), Instant::now().into_std())?;
-        let redirect = match redirect::settings(&config) {
-            Some(settings) => Some(Redirect::install(settings, serving.redirected())?),
-            None => None,
-        };
-        let _ = serving.take_redirects();
         let (to, ended) = mpsc::unbounded_channel();
         let mut threads = Vec::new();
         for (number, mut shard) in shards.into_iter().enumerate() {
@@ -198,6 +193,12 @@ impl Daemon {
                 })?;
             threads.push(thread);
         }
+        // After a restart the rules still stand, and requests already wait: only now, that they are answered.
+        let redirect = match redirect::settings(&config) {
+            Some(settings) => Some(Redirect::install(settings, serving.redirected())?),
+            None => None,
+        };
+        let _ = serving.take_redirects();
         let (redirect, troubles) = redirect.unzip();
         let mut daemon = Self {
             redirect,

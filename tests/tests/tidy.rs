@@ -13,6 +13,19 @@ const CORE: &[&str] = &[
     "nfdhcpd/src/responder.rs",
     "nfdhcpd/src/responder/",
     "nfdhcpd/src/advertiser.rs",
+    "nfdhcpd/src/asked.rs",
+    "nfdhcpd/src/bindings.rs",
+    "nfdhcpd/src/explain.rs",
+    "nfdhcpd/src/import.rs",
+    "nfdhcpd/src/link.rs",
+    "nfdhcpd/src/outcome.rs",
+    "nfdhcpd/src/policer.rs",
+    "nfdhcpd/src/ports.rs",
+    "nfdhcpd/src/redirect.rs",
+    "nfdhcpd/src/rules/plan.rs",
+    "nfdhcpd/src/rules/tap.rs",
+    "nfdhcpd/src/story.rs",
+    "nfdhcpd/src/advertiser.rs",
 ];
 
 /// Crates and modules of the world outside, which core files may not name.
