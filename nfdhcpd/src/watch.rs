@@ -301,6 +301,3 @@ fn stamp(metadata: &std::fs::Metadata) -> Stamp {
         size: metadata.size(),
     }
 }
-
-#[cfg(test)]
-mod tests;

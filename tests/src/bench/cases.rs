@@ -4,6 +4,7 @@ pub(crate) mod advertise;
 pub(crate) mod binding;
 pub(crate) mod continuity;
 pub(crate) mod hostile;
+pub(crate) mod ifup;
 pub(crate) mod loops;
 pub(crate) mod open;
 pub(crate) mod rounds;

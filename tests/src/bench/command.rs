@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::cases;
+use super::cases::rounds::Contestant;
 use super::client::Load;
 use super::cpu::on_cpu;
 use super::floor::{self, Variant};
@@ -50,9 +51,9 @@ pub(crate) struct Arguments {
     /// Only this many exchanges under way (question `loops`).
     #[arg(long)]
     pub(crate) in_flight: Option<usize>,
-    /// Only the floors (questions `loops`, `storm`): no nfdhcpd is started.
-    #[arg(long)]
-    pub(crate) floors: bool,
+    /// Only these contestants (questions `loops`, `open`, `storm`); there are no ratios then, and no targets.
+    #[arg(long, value_enum)]
+    pub(crate) only: Vec<Contestant>,
     /// Write one JSON object instead of tables.
     #[arg(long)]
     json: bool,
@@ -93,6 +94,8 @@ enum Question {
     Binding,
     /// Readiness and memory with 1,000 and 10,000 bindings.
     Start,
+    /// How long snf-ifup takes for one NIC.
+    Ifup,
 }
 
 impl Arguments {
@@ -130,7 +133,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to do when stderr is gone.
-            let _ = writeln!(io::stderr(), "bench: {error:?}");
+            let _ = writeln!(io::stderr(), "bench: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -167,7 +170,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         let answers = || ask(*question, &world, arguments, &progress);
         sections.extend(on_cpu(GENERATOR_CPU, answers)?);
     }
-    if arguments.floors {
+    if !arguments.only.is_empty() {
         sections
             .iter_mut()
             .for_each(|section| section.targets.clear());
@@ -230,6 +233,7 @@ fn ask(
         Question::Advertise => cases::advertise::ask(world, arguments, progress),
         Question::Binding => cases::binding::ask(world, arguments, progress),
         Question::Start => cases::start::ask(world, arguments, progress),
+        Question::Ifup => cases::ifup::ask(world, arguments, progress),
     }
     .with_context(|| format!("{question:?}"))
 }

@@ -1,4 +1,5 @@
-//! Which CPU a process runs on, and how much of it it used: `/proc/PID/task/*/schedstat`, nanoseconds.
+//! Which CPU a process runs on, how much of it it used (its CPU clock) and how long it waited for one
+//! (`/proc/PID/task/*/schedstat`), nanoseconds.
 
 use std::fs;
 use std::ops::Sub;
@@ -6,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 /// Runs `action` with the calling thread on CPU `number`: programs it starts stay there.
@@ -42,16 +44,16 @@ impl CpuTime {
     /// # Errors
     /// When it is gone.
     pub(crate) fn of(pid: Pid) -> Result<Self> {
-        let mut total = Self::default();
         let tasks = format!("/proc/{pid}/task");
+        let mut wait = 0;
         for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
-            let time = Self::read(&task?.path().join("schedstat"))?;
-            total = Self {
-                run: total.run + time.run,
-                wait: total.wait + time.wait,
-            };
+            wait += waited(&task?.path().join("schedstat"))?;
         }
-        Ok(total)
+        let clock = clock_getcpuclockid(pid).with_context(|| format!("CPU clock of {pid}"))?;
+        Ok(Self {
+            run: read(clock)?,
+            wait,
+        })
     }
 
     /// Of the calling thread.
@@ -59,21 +61,27 @@ impl CpuTime {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn of_this_thread() -> Result<Self> {
-        Self::read(Path::new("/proc/thread-self/schedstat"))
+        let wait = waited(Path::new("/proc/thread-self/schedstat"))?;
+        Ok(Self {
+            run: read(ClockId::CLOCK_THREAD_CPUTIME_ID)?,
+            wait,
+        })
     }
+}
 
-    fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{}: {text}", path.display()))
-    }
+fn read(clock: ClockId) -> Result<u64> {
+    let time = clock_gettime(clock).context("read a CPU clock")?;
+    Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
+}
 
-    /// "run wait timeslices".
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split_whitespace().map(str::parse);
-        let run = numbers.next()?.ok()?;
-        let wait = numbers.next()?.ok()?;
-        Some(Self { run, wait })
-    }
+fn waited(path: &Path) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    parse(&text).with_context(|| format!("{}: {text}", path.display()))
+}
+
+/// "run wait timeslices": how long it waited. The first is as old as the last tick.
+fn parse(text: &str) -> Option<u64> {
+    text.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Sub for CpuTime {
@@ -94,13 +102,11 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_writes() {
-        let time = CpuTime {
-            run: 82944,
-            wait: 68141,
-        };
-        assert_eq!(CpuTime::parse("82944 68141 2\n"), Some(time));
-        assert_eq!(CpuTime::parse("82944"), None);
-        assert!(CpuTime::of_this_thread().expect("own time").run > 0);
+        assert_eq!(parse("82944 68141 2\n"), Some(68141));
+        assert_eq!(parse("82944"), None);
+        let thread = CpuTime::of_this_thread().expect("own time");
+        assert!(thread.run > 0);
+        assert!(CpuTime::of(Pid::this()).expect("the process's time").run >= thread.run);
     }
 
     #[test]

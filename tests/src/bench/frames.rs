@@ -103,6 +103,11 @@ pub(crate) fn fold(mut total: u64) -> u16 {
     !u16::try_from(total).unwrap_or(u16::MAX)
 }
 
+/// A UDP checksum of 0 is sent as all ones: 0 would say that there is none (RFC 768, RFC 8200 §8.1).
+const fn transmitted(checksum: u16) -> u16 {
+    if checksum == 0 { u16::MAX } else { checksum }
+}
+
 fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(room) = out.get_mut(at..at + bytes.len()) {
         room.copy_from_slice(bytes);
@@ -145,7 +150,7 @@ pub(crate) fn finish_udp4(out: &mut [u8]) {
     put16(out, udp + 4, datagram);
     let pseudo = sum(out.get(ip + 12..udp).unwrap_or_default()) + 17 + datagram as u64;
     let checksum = fold(pseudo + sum(out.get(udp..).unwrap_or_default()));
-    put(out, udp + 6, &checksum.to_be_bytes());
+    put(out, udp + 6, &transmitted(checksum).to_be_bytes());
 }
 
 /// IPv6 header.
@@ -173,11 +178,11 @@ pub(crate) fn finish6(out: &mut [u8], next: u8) {
     }
     let pseudo = sum(out.get(ip + 8..upper).unwrap_or_default()) + length as u64;
     let checksum = fold(pseudo + u64::from(next) + sum(out.get(upper..).unwrap_or_default()));
-    put(
-        out,
-        upper + if next == 17 { 6 } else { 2 },
-        &checksum.to_be_bytes(),
-    );
+    if next == 17 {
+        put(out, upper + 6, &transmitted(checksum).to_be_bytes());
+    } else {
+        put(out, upper + 2, &checksum.to_be_bytes());
+    }
 }
 
 /// `33:33` and the last four bytes of a group (RFC 2464 §7).
@@ -223,6 +228,12 @@ mod tests {
             fold(sum(&frame[12..IPV4]) + 17 + udp.len() as u64 + sum(udp)),
             0
         );
+        // Among so many one sums to 0 by itself.
+        for xid in 0..1 << 17 {
+            dhcpv6::information_request(Vm(7), xid, &mut out);
+            let udp = &out[VNET_HEADER + ETHERNET + IPV6..];
+            assert_ne!(udp[6..8], [0, 0], "{xid:x}");
+        }
         ndp::neighbor_solicitation(Vm(7), &mut out);
         let frame = &out[VNET_HEADER + ETHERNET..];
         let upper = &frame[IPV6..];

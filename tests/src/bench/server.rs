@@ -75,7 +75,7 @@ impl Server {
     pub(crate) fn begin_nfdhcpd(lab: &Lab, configuration: &str) -> Result<Self> {
         lab.host.namespace.write(CONFIGURATION, configuration)?;
         let mut command = lab.host.program("nfdhcpd");
-        command.args(["--config", CONFIGURATION]);
+        command.args(["run", "--config", CONFIGURATION]);
         Self::start(lab, "nfdhcpd", command)
     }
 

@@ -51,12 +51,12 @@ pub(crate) fn ask(
         progress.say(&format!("continuity: kill {round}"));
         let mut phase = Phase::Before(Server::nfdhcpd(&lab, UNLIMITED)?);
         Generator::count(lan, |_| true)?;
-        let mut bound_before = 0;
-        let tally = generator.storm(Load::Dhcp4, RETRANSMIT, LIMIT, |bound| {
+        let (mut offered, mut bound) = (0, 0);
+        let tally = generator.storm(Load::Dhcp4, RETRANSMIT, LIMIT, |tally| {
             match &phase {
-                Phase::Before(server) if bound >= taps as u64 / 10 => {
+                Phase::Before(server) if tally.offered >= taps as u64 / 2 => {
                     server.kill()?;
-                    bound_before = bound;
+                    (offered, bound) = (tally.offered, tally.done);
                     phase = Phase::Absent(Instant::now());
                 }
                 Phase::Absent(since) if since.elapsed() >= ABSENT => {
@@ -85,7 +85,8 @@ pub(crate) fn ask(
         });
         rows.push(vec![
             round.to_string(),
-            bound_before.to_string(),
+            offered.to_string(),
+            bound.to_string(),
             tally.done.to_string(),
             format!("{seconds:.3}"),
             tally.again.to_string(),
@@ -96,13 +97,14 @@ pub(crate) fn ask(
     Ok(vec![Section {
         name: "continuity",
         title: format!(
-            "{taps} VMs boot at one instant and ask again every {} ms; the daemon is killed (SIGKILL) when a tenth is \
-             bound, and started again {} ms later.",
+            "{taps} VMs boot at one instant and ask again every {} ms; the daemon is killed (SIGKILL) when half \
+             have their OFFER, and started again {} ms later.",
             RETRANSMIT.as_millis(),
             ABSENT.as_millis()
         ),
         columns: vec![
             "Round",
+            "offered at the kill",
             "bound at the kill",
             "bound in the end",
             "all bound, s after the restart",

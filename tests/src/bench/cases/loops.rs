@@ -40,6 +40,7 @@ pub(crate) fn ask(
     arguments: &Arguments,
     progress: &Progress,
 ) -> Result<Vec<Section>> {
+    let contestants = Contestant::wanted(&Contestant::ALL, &arguments.only);
     let mut rows = Vec::new();
     let mut targets = Vec::new();
     let mut faults = Faults::default();
@@ -58,17 +59,16 @@ pub(crate) fn ask(
         }
         let taps = arguments.scaled(taps);
         progress.say(&format!("loops: three hosts with {taps} TAPs"));
-        let arena = Arena::new(world, taps, arguments.floors)?;
-        let present = arena.present(&Contestant::ALL);
+        let arena = Arena::new(world, taps, &contestants)?;
         for (load, in_flight) in cases {
             let about = format!("{}, {taps} TAPs, {in_flight} under way", load.name());
             progress.say(&format!("loops: {about}"));
-            let rounds = Rounds::play(&present, arguments.rounds(), |contestant| {
+            let rounds = Rounds::play(&contestants, arguments.rounds(), |contestant| {
                 arena.load(contestant, closed(*load, *in_flight, arguments.duration()))
             })?;
             faults.add(rounds.faults);
             rows.extend(
-                present
+                contestants
                     .iter()
                     .map(|contestant| row(&about, *contestant, &rounds)),
             );

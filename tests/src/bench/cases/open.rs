@@ -25,12 +25,13 @@ pub(crate) fn ask(
     let taps = arguments.scaled(1000);
     let rate = if arguments.quick { RATE / 10 } else { RATE };
     progress.say(&format!("open: {taps} TAPs, {rate} exchanges/s"));
-    let arena = Arena::new(world, taps, arguments.floors)?;
-    let contestants = arena.present(&[
+    let contestants = [
         Contestant::FloorOne,
         Contestant::FloorBatch,
         Contestant::Nfdhcpd,
-    ]);
+    ];
+    let contestants = Contestant::wanted(&contestants, &arguments.only);
+    let arena = Arena::new(world, taps, &contestants)?;
     let rounds = Rounds::play(&contestants, arguments.rounds(), |contestant| {
         arena.load(contestant, |generator| {
             generator.run(

@@ -19,7 +19,7 @@ use crate::world::World;
 const QUIET: f64 = 0.08;
 
 /// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 pub(crate) enum Contestant {
     /// The floor, one packet per system call.
     FloorOne,
@@ -38,6 +38,12 @@ impl Contestant {
         Self::FloorOurRules,
         Self::Nfdhcpd,
     ];
+    /// Of those named, those that `only` lets play: all when it is empty.
+    pub(crate) fn wanted(named: &[Self], only: &[Self]) -> Vec<Self> {
+        let plays = |contestant: &&Self| only.is_empty() || only.contains(contestant);
+        named.iter().filter(plays).copied().collect()
+    }
+
     /// The floors nfdhcpd is compared with.
     pub(crate) const FLOORS: [Self; 2] = [Self::FloorOne, Self::FloorBatch];
 
@@ -60,39 +66,32 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Bridged, with `taps` TAPs each; without nfdhcpd, and its rules, when only the floors are asked for.
+    /// Bridged, with `taps` TAPs each; nfdhcpd runs only when it or its rules are wanted.
     ///
     /// # Errors
     /// When a device cannot be made or nfdhcpd does not start.
-    pub(crate) fn new(world: &World, taps: usize, only_floors: bool) -> Result<Self> {
+    pub(crate) fn new(world: &World, taps: usize, wanted: &[Contestant]) -> Result<Self> {
         let lab = |name: &str| Lab::new(world, &format!("{name}{taps}"), Attachment::Bridged, taps);
         let floor = lab("floor")?;
         floor.floor_rules()?;
-        // A crash leaves the rules, and the marks in them name the TAPs.
         let ruled = lab("ruled")?;
         ruled.bind_all(0)?;
+        if wanted.contains(&Contestant::FloorOurRules) {
+            // A crash leaves the rules, and the marks in them name the TAPs.
+            Server::nfdhcpd(&ruled, UNLIMITED)?.crash()?;
+        }
         let ours = lab("ours")?;
         ours.bind_all(0)?;
-        let nfdhcpd = if only_floors {
-            None
-        } else {
-            Server::nfdhcpd(&ruled, UNLIMITED)?.crash()?;
-            Some(Server::nfdhcpd(&ours, UNLIMITED)?)
-        };
+        let wanted = wanted.contains(&Contestant::Nfdhcpd);
+        let nfdhcpd = wanted
+            .then(|| Server::nfdhcpd(&ours, UNLIMITED))
+            .transpose()?;
         Ok(Self {
             floor,
             ruled,
             ours,
             nfdhcpd,
         })
-    }
-
-    /// Of those named, who is there.
-    pub(crate) fn present(&self, named: &[Contestant]) -> Vec<Contestant> {
-        let there = |contestant: &&Contestant| {
-            self.nfdhcpd.is_some() || Contestant::FLOORS.contains(contestant)
-        };
-        named.iter().filter(there).copied().collect()
     }
 
     fn lab(&self, contestant: Contestant) -> &Lab {

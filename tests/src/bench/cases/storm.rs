@@ -25,12 +25,13 @@ pub(crate) fn ask(
 ) -> Result<Vec<Section>> {
     let taps = arguments.scaled(1000);
     progress.say(&format!("storm: three hosts with {taps} TAPs"));
-    let arena = Arena::new(world, taps, arguments.floors)?;
-    let contestants = arena.present(&[
+    let contestants = [
         Contestant::FloorOne,
         Contestant::FloorBatch,
         Contestant::Nfdhcpd,
-    ]);
+    ];
+    let contestants = Contestant::wanted(&contestants, &arguments.only);
+    let arena = Arena::new(world, taps, &contestants)?;
     progress.say(&format!("storm: {taps} VMs at one instant"));
     // A storm lasts milliseconds: many fit.
     let rounds = Rounds::play(&contestants, 3 * arguments.rounds(), |contestant| {
