@@ -235,7 +235,8 @@ impl Daemon {
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         let mut fed = Instant::now();
         self.tell(&[NotifyState::Ready]);
-        let served = self.serving.served();
+        let mut served = self.serving.served();
+        self.tell_served(served);
         tracing::info!(
             bindings = served,
             version = env!("CARGO_PKG_VERSION"),
@@ -262,6 +263,10 @@ impl Daemon {
                 _ = tick.tick() => {
                     self.serving.check_directory(Instant::now().into_std());
                     self.check_redirect();
+                    if served != self.serving.served() {
+                        served = self.serving.served();
+                        self.tell_served(served);
+                    }
                     if watchdog.is_some_and(|period| fed.elapsed() >= period) && self.alive() {
                         fed = Instant::now();
                         self.tell(&[NotifyState::Watchdog]);
@@ -382,6 +387,10 @@ impl Daemon {
             Ok(Err(source)) => DaemonError::Shard { number, source },
             Ok(Ok(())) | Err(_) => DaemonError::ShardPanicked { number },
         }
+    }
+
+    fn tell_served(&self, served: usize) {
+        self.tell(&[NotifyState::Status(&format!("{served} TAPs are served"))]);
     }
 
     fn tell(&self, states: &[NotifyState<'_>]) {

@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub story: Option<&'a Story>,
     /// The redirect is ours.
     pub managed: bool,
+    /// What is wrong with the redirect of this TAP.
+    pub trouble: Option<&'a str>,
 }
 
 /// What stands between the VM and its address, each a sentence; nothing when it was answered all it asked.
@@ -29,6 +31,11 @@ pub fn explain(facts: &Facts<'_>) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(of_file(facts));
     reasons.extend(of_device(facts));
+    reasons.extend(
+        facts
+            .trouble
+            .map(|trouble| format!("its requests are not all taken: {trouble}")),
+    );
     if let (
         Some(
             Standing::InForce(_)
@@ -162,6 +169,7 @@ mod tests {
             bridge: None,
             story: None,
             managed: true,
+            trouble: None,
         }
     }
 
@@ -208,6 +216,16 @@ mod tests {
             ..facts(Some(Standing::InForce(7)), Some(&tap))
         };
         says(&facts, &["bridge tap0 is down", "no request has arrived"]);
+    }
+
+    #[test]
+    fn trouble_with_the_redirect_is_told() {
+        let tap = link(true);
+        let facts = Facts {
+            trouble: Some("IPv6 is disabled on br0"),
+            ..facts(Some(Standing::InForce(7)), Some(&tap))
+        };
+        says(&facts, &["not all taken: IPv6 is disabled on br0"]);
     }
 
     #[test]

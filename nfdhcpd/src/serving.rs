@@ -50,6 +50,8 @@ pub struct Serving {
     random: RandomState,
     drawn: u64,
     published: bool,
+    /// Everybody is served (anew): a line for each would be too many.
+    in_bulk: bool,
 }
 
 /// What is counted of bindings and advertisements.
@@ -109,6 +111,7 @@ impl Serving {
             random: RandomState::new(),
             drawn: 0,
             published: true,
+            in_bulk: false,
         }
     }
 
@@ -122,6 +125,7 @@ impl Serving {
         booted: Option<i64>,
         now: Instant,
     ) -> Result<(), ServingError> {
+        self.in_bulk = true;
         let mut changes = Vec::new();
         let links = self.links.list()?;
         self.bindings.links(&links, &mut changes);
@@ -146,6 +150,7 @@ impl Serving {
                 "a restart may not know which binding is whose"
             );
         }
+        self.in_bulk = false;
         self.publish();
         Ok(())
     }
@@ -208,7 +213,9 @@ impl Serving {
         self.published = false;
         let names: Vec<IfName> = self.bindings.names().collect();
         let mut changes = names.into_iter().map(Change::Read).collect();
+        self.in_bulk = true;
         self.apply(&mut changes, now);
+        self.in_bulk = false;
         self.publish();
     }
 
@@ -495,7 +502,12 @@ impl Serving {
             self.advertiser.remove(tap);
         }
         let ip = port.addresses.ip.map(tracing::field::display);
-        tracing::info!(tap = %name, ifindex = tap, mac = %port.served.mac, ip, ?attachment, "served");
+        let mac = port.served.mac;
+        if self.in_bulk {
+            tracing::debug!(tap = %name, ifindex = tap, %mac, ip, ?attachment, "served");
+        } else {
+            tracing::info!(tap = %name, ifindex = tap, %mac, ip, ?attachment, "served");
+        }
         self.ports.serve(port);
         self.published = false;
     }

@@ -1,5 +1,7 @@
 //! What the daemon answers, as JSON has it.
 
+use std::collections::BTreeMap;
+
 use nfdhcpd_binding::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -108,21 +110,27 @@ pub struct Health {
     pub version: String,
 }
 
-/// `list`.
-#[must_use]
-pub fn list(serving: &Serving) -> Vec<Row> {
-    serving
-        .bindings
-        .names()
-        .map(|name| row(serving, name))
-        .collect()
+/// `list`, a row at a time: ten thousand need not be there at once.
+pub fn list(serving: &Serving) -> impl Iterator<Item = Row> {
+    serving.bindings.names().map(|name| row(serving, name))
 }
 
-/// `show`. `now`: milliseconds of the stories' clock.
+/// `show`. `redirect`: what is wrong with it, by bridge, or by nothing for all of it; `None` when it is not ours. `now`:
+/// milliseconds of the stories' clock.
 #[must_use]
-pub fn show(serving: &Serving, name: IfName, managed: bool, now: u64) -> Show {
+pub fn show(
+    serving: &Serving,
+    name: IfName,
+    redirect: Option<&BTreeMap<String, String>>,
+    now: u64,
+) -> Show {
+    let managed = redirect.is_some();
     let link = serving.bindings.link(name);
     let bridge = link.and_then(|link| serving.bindings.bridge_of(link));
+    let trouble = redirect.and_then(|troubles| {
+        let of_bridge = bridge.and_then(|bridge| troubles.get(bridge.name.as_str()));
+        troubles.get("").or(of_bridge)
+    });
     let port = port(serving, name);
     let story = port.map(|port| &port.record.story);
     let file = serving
@@ -138,6 +146,7 @@ pub fn show(serving: &Serving, name: IfName, managed: bool, now: u64) -> Show {
         bridge,
         story,
         managed,
+        trouble: trouble.map(String::as_str),
     });
     Show {
         row: row(serving, name),

@@ -1,7 +1,9 @@
 //! What the daemon answers when it is asked: by the control socket, by scrapers, by SIGUSR1.
 
+use serde::Serializer as _;
+
 use super::Daemon;
-use crate::config::Rules;
+use crate::allocator;
 use crate::ctl::report::{self, Health};
 use crate::ctl::{Question, Request};
 use crate::metrics::{self, Figures, Labelled};
@@ -13,6 +15,7 @@ impl Daemon {
         match question {
             Question::Ask { request, reply } => {
                 let _ = reply.send(self.ask(&request));
+                allocator::give_back();
             }
             Question::Metrics { reply } => {
                 let _ = reply.send(self.figures().encode());
@@ -31,11 +34,18 @@ impl Daemon {
 
     fn ask(&mut self, request: &Request) -> String {
         let now = self.shared.clock.nanoseconds() / 1_000_000;
-        let managed = matches!(self.config.rules, Rules::Managed { .. });
+        let redirect = self.redirect.is_some().then_some(&self.troubles);
         let answer = match request {
-            Request::List => serde_json::to_string(&report::list(&self.serving)),
+            Request::List => {
+                let mut text = Vec::new();
+                let written =
+                    serde_json::Serializer::new(&mut text).collect_seq(report::list(&self.serving));
+                written.map(|()| String::from_utf8(text).unwrap_or_default())
+            }
             Request::Show { tap } => match tap.parse() {
-                Ok(name) => serde_json::to_string(&report::show(&self.serving, name, managed, now)),
+                Ok(name) => {
+                    serde_json::to_string(&report::show(&self.serving, name, redirect, now))
+                }
                 Err(_) => {
                     serde_json::to_string(&serde_json::json!({ "error": "no device's name" }))
                 }
