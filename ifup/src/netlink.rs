@@ -20,8 +20,7 @@ use ipnet::IpNet;
 use nfdhcpd_binding::MacAddr;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -151,7 +150,7 @@ impl Netlink {
         self.change(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    /// Adds or deletes a routing rule. One that is there already is as good as added.
+    /// Adds or deletes a routing rule.
     ///
     /// # Errors
     /// See [`Netlink::set_address`].
@@ -168,10 +167,8 @@ impl Netlink {
             RuleAttribute::Table(rule.table),
         ];
         match change {
-            Change::Add => {
-                let add = RouteNetlinkMessage::NewRule(message);
-                already(self.change(add, NLM_F_CREATE | NLM_F_EXCL), libc::EEXIST)
-            }
+            // Without NLM_F_EXCL: the plan knows that the rule is missing, and the kernel need not look for its like.
+            Change::Add => self.change(RouteNetlinkMessage::NewRule(message), NLM_F_CREATE),
             Change::Delete => already(
                 self.change(RouteNetlinkMessage::DelRule(message), 0),
                 libc::ENOENT,
