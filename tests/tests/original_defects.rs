@@ -48,31 +48,31 @@ fn offer(frame: &[u8], number: u8) -> Option<()> {
 }
 
 /// `ctl show`, as JSON.
-fn show(daemon: &Nfdhcpd<'_>, tap: &str) -> Result<Value> {
+fn show(daemon: &Nfdhcpd, tap: &str) -> Result<Value> {
     Ok(serde_json::from_str(
         &daemon.ctl(&["--json", "show", tap])?,
     )?)
 }
 
-fn stands(daemon: &Nfdhcpd<'_>, tap: &str, standing: &str) -> Result<()> {
+fn stands(daemon: &Nfdhcpd, tap: &str, standing: &str) -> Result<()> {
     until(&format!("{tap} is {standing}"), SOON, || {
         Ok(show(daemon, tap)?["standing"] == standing)
     })
 }
 
-fn figures(daemon: &Nfdhcpd<'_>) -> Result<Value> {
+fn figures(daemon: &Nfdhcpd) -> Result<Value> {
     Ok(serde_json::from_str(&daemon.ctl(&["--json", "stats"])?)?)
 }
 
 /// Packets taken so far, whatever became of them.
-fn taken(daemon: &Nfdhcpd<'_>) -> Result<u64> {
+fn taken(daemon: &Nfdhcpd) -> Result<u64> {
     let figures = figures(daemon)?;
     let rows = figures["packets"].as_array().cloned().unwrap_or_default();
     Ok(rows.iter().filter_map(|row| row["count"].as_u64()).sum())
 }
 
 /// No packet waits in the kernel for its verdict.
-fn all_judged(daemon: &Nfdhcpd<'_>) -> Result<()> {
+fn all_judged(daemon: &Nfdhcpd) -> Result<()> {
     until("every packet has its verdict", SOON, || {
         let figures = figures(daemon)?;
         let queues = figures["queues"].as_array().cloned().unwrap_or_default();
@@ -354,7 +354,7 @@ fn b17_a_recreated_tap_is_served_nothing_until_its_own_binding_is_written() {
     });
 }
 
-fn is_offered_once(daemon: &Nfdhcpd<'_>, tap: &Tap, number: u8) -> Result<()> {
+fn is_offered_once(daemon: &Nfdhcpd, tap: &Tap, number: u8) -> Result<()> {
     stands(daemon, tap.name(), "in force")?;
     is_offered(tap, number)
 }
