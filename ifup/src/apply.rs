@@ -65,6 +65,7 @@ impl Perform for Host {
             Step::Master { dev, after, .. } => self.netlink.set_master(dev, after.as_ref())?,
             Step::Admin { dev, up } => self.netlink.set_up(dev, *up)?,
             Step::Sysctl { key, after, .. } => sysctl::write(key, after)?,
+            Step::PurgeRules { tap } => self.netlink.purge_rules(tap)?,
             Step::Rule(change, rule) => self.netlink.rule(*change, rule)?,
             Step::Route(change, route) => self.netlink.route(*change, route)?,
             Step::Proxy(change, proxy) => self.netlink.proxy(*change, proxy)?,

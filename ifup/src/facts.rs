@@ -83,8 +83,9 @@ pub struct Standing {
     pub elements: Vec<Element>,
     /// Proxy entries, of those the NIC wants and those its TAP's record names.
     pub proxies: Vec<Proxy>,
-    /// All routing rules with the TAP as input interface.
-    pub rules: Vec<Rule>,
+    /// All routing rules with the TAP as input interface; `None` when they were not read: the list of a host with a
+    /// thousand routed NICs is long, and a new device is better off without whatever its name's last NIC left there.
+    pub rules: Option<Vec<Rule>>,
     /// All routes of protocol static out of the TAP.
     pub routes: Vec<Route>,
     /// Values under `/proc/sys`, of those the NIC wants; a missing file is missing here.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::element::Element;
-use crate::facts::{HostFacts, Link, Standing};
+use crate::facts::{HostFacts, Link, Rule, Standing};
 use crate::file::{self, FileError};
 use crate::netlink::{Netlink, NetlinkError, routes_of, rules_of};
 use crate::nft::{Nft, NftError};
@@ -87,7 +87,11 @@ impl Host {
             NicMode::Routed { table } => {
                 let id = table_id(table)?;
                 let whole = request.network.is_none();
-                let table = self.netlink.table(id, request.ip, whole);
+                let v6 = request
+                    .network
+                    .as_ref()
+                    .is_none_or(|network| network.subnet6.is_some());
+                let table = self.netlink.table(id, request.ip, v6, whole);
                 facts.table = Some(table.map_err(failed("the routing table"))?);
             }
         }
@@ -99,6 +103,10 @@ impl Host {
             &wanted.proxies,
             config,
         )?;
+        let of_record = facts.standing.record.as_ref().map(|record| record.ifindex);
+        if of_record == facts.tap.as_ref().map(|link| link.index) {
+            facts.standing.rules = Some(self.rules(&request.tap)?);
+        }
         let settings = [
             &wanted.sysctls,
             &wanted.shared_sysctls,
@@ -118,7 +126,8 @@ impl Host {
     /// See [`HostError`].
     pub fn facts_of_tap(&mut self, tap: &IfName, config: &Config) -> Result<HostFacts, HostError> {
         let link = self.link(tap)?;
-        let standing = self.standing(tap, link.as_ref(), &[], &[], config)?;
+        let mut standing = self.standing(tap, link.as_ref(), &[], &[], config)?;
+        standing.rules = Some(self.rules(tap)?);
         Ok(HostFacts {
             tap: link,
             standing,
@@ -130,6 +139,11 @@ impl Host {
         self.netlink.link(name).map_err(failed("the devices"))
     }
 
+    fn rules(&self, tap: &IfName) -> Result<Vec<Rule>, HostError> {
+        rules_of(tap).map_err(failed("the routing rules"))
+    }
+
+    /// What stands, but for routing rules and values under `/proc/sys`.
     fn standing(
         &mut self,
         tap: &IfName,
@@ -143,10 +157,10 @@ impl Host {
             record: file::read(&record_path(tap, config))?.and_then(|text| text.parse().ok()),
             binding: file::read(&config.binding_dir.join(tap.as_str()))?,
             rules_installed: self.nft.is_installed().map_err(HostError::Nft)?,
-            rules: rules_of(tap).map_err(failed("the routing rules"))?,
             ..Standing::default()
         };
-        if let Some(link) = link {
+        // The kernel takes a device's routes away when it goes down.
+        if let Some(link) = link.filter(|link| link.up) {
             standing.routes = routes_of(tap, link.index).map_err(failed("the TAP's routes"))?;
         }
         let none = Record {

@@ -176,6 +176,32 @@ impl Netlink {
         }
     }
 
+    /// Deletes all routing rules with the TAP as input interface.
+    ///
+    /// # Errors
+    /// See [`Netlink::set_address`].
+    pub fn purge_rules(&mut self, tap: &IfName) -> Result<(), NetlinkError> {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            // Each request deletes the first rule that fits; there are as many as were left.
+            loop {
+                let mut message = RuleMessage::default();
+                message.header.family = family;
+                message.attributes = vec![RuleAttribute::Iifname(tap.to_string())];
+                match self.change(RouteNetlinkMessage::DelRule(message), 0) {
+                    Ok(()) => {}
+                    // No such rule; or no such family on this host.
+                    Err(error)
+                        if matches!(error.errno(), Some(libc::ENOENT | libc::EAFNOSUPPORT)) =>
+                    {
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds or deletes a host route; adding takes the place of another route to the same address in the table. The kernel
     /// deletes routes by itself when their device goes down.
     ///

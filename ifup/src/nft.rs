@@ -35,7 +35,7 @@ const NAME: &str = "snf";
 const REVISION: &str = "rules_1";
 /// Before nfdhcpd's redirect (−300): a spoofed request is nobody's request.
 const BEFORE_REDIRECT: i32 = -310;
-/// Behind nfdhcpd's queues (−150): a VM whose address has changed is answered before its old one is dropped.
+/// Behind nfdhcpd's queues (−310): a VM whose address has changed is answered before its old one is dropped.
 const BEHIND_QUEUES: i32 = -140;
 const FILTER: i32 = 0;
 /// How often a transaction is tried that another one got in the way of.

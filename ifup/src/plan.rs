@@ -150,7 +150,7 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
         .filter(|_| !closes)
         .cloned()
         .collect();
-    plan.stale_paths(&wiring, &kept, facts);
+    plan.stale_paths(tap, &wiring, &kept, facts);
     if closes {
         plan.admin(tap, false);
     }
@@ -163,7 +163,7 @@ pub fn up(request: &Request, facts: &HostFacts, config: &Config) -> Result<Plan,
     let anew = binding.is_some() && written_for != Some(link.index);
     plan.file_if(anew, path, standing.binding.clone(), binding);
     plan.master(tap, &link.master, &wiring.master);
-    let missing_rules = without(&wiring.rules, &standing.rules);
+    let missing_rules = without(&wiring.rules, standing.rules.as_deref().unwrap_or_default());
     plan.extend(missing_rules.map(|rule| Step::Rule(Change::Add, rule)));
     if !link.up || closes {
         plan.admin(tap, true);
@@ -196,7 +196,7 @@ pub fn down(tap: &IfName, facts: &HostFacts, config: &Config) -> Plan {
         }
         plan.master(tap, &link.master, &None);
     }
-    let rules = standing.rules.iter().cloned();
+    let rules = standing.rules.iter().flatten().cloned();
     plan.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
     plan.file(
         config.binding_dir.join(tap.as_str()),
@@ -240,15 +240,20 @@ impl Plan {
     }
 
     /// Rules, proxies and routes that the NIC does not want, and routes that are not kept.
-    fn stale_paths(&mut self, wiring: &Wiring, kept: &[Route], facts: &HostFacts) {
+    fn stale_paths(&mut self, tap: &IfName, wiring: &Wiring, kept: &[Route], facts: &HostFacts) {
         let standing = &facts.standing;
         let proxies = without(&standing.proxies, &wiring.proxies);
         self.extend(proxies.map(|proxy| Step::Proxy(Change::Delete, proxy)));
         let is_stale = |route: &&Route| !kept.contains(route) || !wiring.routes.contains(route);
         let routes = standing.routes.iter().filter(is_stale).cloned();
         self.extend(routes.map(|route| Step::Route(Change::Delete, route)));
-        let rules = without(&standing.rules, &wiring.rules);
-        self.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
+        match &standing.rules {
+            None => self.steps.push(Step::PurgeRules { tap: tap.clone() }),
+            Some(rules) => {
+                let rules = without(rules, &wiring.rules);
+                self.extend(rules.map(|rule| Step::Rule(Change::Delete, rule)));
+            }
+        }
     }
 
     /// The record, then the elements it names; elements of the predecessor go in the same transaction, and are named by

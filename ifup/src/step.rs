@@ -76,6 +76,11 @@ pub enum Step {
         /// The value after.
         after: String,
     },
+    /// Delete all routing rules with the TAP as input interface, whoever added them for its name.
+    PurgeRules {
+        /// The TAP's name.
+        tap: IfName,
+    },
     /// A routing rule.
     Rule(Change, Rule),
     /// A host route.
@@ -173,8 +178,11 @@ impl Step {
             Self::Rule(change, rule) => Self::Rule(change.opposite(), rule.clone()),
             Self::Route(change, route) => Self::Route(change.opposite(), route.clone()),
             Self::Proxy(change, proxy) => Self::Proxy(change.opposite(), proxy.clone()),
-            // The tables are every NIC's: another may have put its elements there since.
-            Self::InstallRules | Self::Sysctl { before: None, .. } | Self::Announce(_) => {
+            // The tables are every NIC's: another may have put its elements there since. Nobody misses purged rules.
+            Self::InstallRules
+            | Self::PurgeRules { .. }
+            | Self::Sysctl { before: None, .. }
+            | Self::Announce(_) => {
                 return None;
             }
         })
@@ -242,6 +250,10 @@ impl fmt::Display for Step {
                 )
             }
             Self::Sysctl { key, after, .. } => write!(f, "sysctl -w {key}={after}"),
+            Self::PurgeRules { tap } => write!(
+                f,
+                "while ip rule del iif {tap}; do :; done; while ip -6 rule del iif {tap}; do :; done"
+            ),
             Self::Rule(change, rule) => write!(
                 f,
                 "ip {}rule {} {rule}",

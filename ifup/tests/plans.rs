@@ -73,7 +73,7 @@ struct StandingFacts {
     /// ADDRESS dev UPLINK
     proxies: Vec<String>,
     /// 4|6 TABLE PRIORITY
-    rules: Vec<String>,
+    rules: Option<Vec<String>>,
     /// PREFIX TABLE
     routes: Vec<String>,
     sysctls: BTreeMap<String, String>,
@@ -166,7 +166,10 @@ impl StandingFacts {
                 .map(|text| text.parse().unwrap())
                 .collect(),
             proxies: self.proxies.iter().map(proxy).collect(),
-            rules: self.rules.iter().map(rule).collect(),
+            rules: self
+                .rules
+                .as_ref()
+                .map(|rules| rules.iter().map(rule).collect()),
             routes: self.routes.iter().map(route).collect(),
             sysctls,
             binding: self.binding.clone(),

@@ -85,9 +85,12 @@ impl Claims {
         &mut self,
         claims: impl Iterator<Item = (IfName, Stamp, u32)>,
     ) -> Result<(), ClaimsError> {
-        let lines: Vec<String> = claims
-            .map(|(name, stamp, tap)| line(name, stamp, tap))
-            .collect();
+        let mut text = String::new();
+        self.lines = 0;
+        for (name, stamp, tap) in claims {
+            text.push_str(&line(name, stamp, tap));
+            self.lines += 1;
+        }
         let emptied = self
             .file
             .set_len(0)
@@ -96,8 +99,7 @@ impl Claims {
             path: self.path.clone(),
             source,
         })?;
-        self.lines = lines.len();
-        self.write(lines.concat().as_bytes())
+        self.write(text.as_bytes())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ClaimsError> {

@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -169,6 +170,7 @@ impl Daemon {
             claims,
             ..
         } = opened;
+        report_panics();
         let mut serving = Serving::new(&config, directory, links, claims, Arc::clone(&shared));
         serving.start(&opened.recorded, booted(), Instant::now().into_std())?;
         let (to, ended) = mpsc::unbounded_channel();
@@ -360,6 +362,7 @@ impl Daemon {
                 {
                     self.report_redirect(&error);
                 }
+                self.redirect();
                 tracing::info!(path = %path.display(), "configuration read again");
             }
             Err(error) => tracing::error!("{}; the old one stays in force", chain(&error)),
@@ -398,6 +401,17 @@ impl Daemon {
             tracing::debug!(%error, "tell the service manager");
         }
     }
+}
+
+/// Panics go into the log, but not each: a VM that found one could fill the disk with it.
+fn report_panics() {
+    let seen = AtomicU64::new(0);
+    std::panic::set_hook(Box::new(move |panic| {
+        let count = seen.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::error!(count, "a defect of nfdhcpd: {panic}");
+        }
+    }));
 }
 
 fn clear<T: std::os::fd::AsRawFd>(ready: io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, T>>) {

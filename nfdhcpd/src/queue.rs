@@ -106,7 +106,7 @@ impl Queue {
         };
         match queue.configure("bind", &message::bind(number)) {
             Err(QueueError::Configure { source, .. })
-                if source.raw_os_error() == Some(libc::EBUSY) =>
+                if source.raw_os_error() == Some(libc::EPERM) && may_configure() =>
             {
                 return Err(QueueError::Taken { number });
             }
@@ -253,6 +253,16 @@ impl Drop for Batch<'_> {
         // After `finish` there is nothing left to spend; in a panic there is nobody to tell.
         let _ = self.spend();
     }
+}
+
+/// The kernel says the same to those who may not and of a queue that is another's.
+fn may_configure() -> bool {
+    caps::has_cap(
+        None,
+        caps::CapSet::Effective,
+        caps::Capability::CAP_NET_ADMIN,
+    )
+    .unwrap_or(false)
 }
 
 #[expect(

@@ -147,6 +147,8 @@ impl Redirect {
                 TapChange::Withdraw(name) => next.insert(name, None),
             };
         }
+        // After new settings all TAPs are told again, and most are as they were.
+        next.retain(|name, tap| self.taps.get(name) != tap.as_ref());
         for (name, tap) in &next {
             if let Some(before) = self.taps.get(name) {
                 elements(before, self.settings.mark, &mut old);
@@ -359,7 +361,7 @@ impl Redirect {
                 .iter()
                 .filter(|set| !set.dynamic && set.name != CALLS_IP6)
             {
-                let there = self.socket.elements(&plan.table, &set.name)?.len();
+                let there = self.socket.element_count(&plan.table, &set.name)?;
                 let wanted = wanted
                     .get(&(plan.table.clone(), set.name.as_str()))
                     .copied();

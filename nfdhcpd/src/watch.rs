@@ -301,3 +301,6 @@ fn stamp(metadata: &std::fs::Metadata) -> Stamp {
         size: metadata.size(),
     }
 }
+
+#[cfg(test)]
+mod tests;

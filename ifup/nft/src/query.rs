@@ -139,22 +139,32 @@ impl Socket {
             .collect())
     }
 
-    /// The elements of a set or map; empty without it.
+    /// The elements of a set or map; empty without it. Of a set that grows meanwhile some may be missing.
     ///
     /// # Errors
     /// [`Error::List`]
     pub fn elements(&mut self, table: &Table, set: &str) -> Result<Vec<ElementKey>, Error> {
-        let found = self.ask(
-            table,
-            libc::NFT_MSG_GETSETELEM,
-            Form::List,
-            "elements",
-            |buffer| {
-                text(buffer, NFTA_SET_ELEM_LIST_TABLE, &table.name);
-                text(buffer, NFTA_SET_ELEM_LIST_SET, set);
-            },
-        )?;
-        Ok(keys(&found).collect())
+        Ok(keys(&self.list_elements(table, set)?).collect())
+    }
+
+    /// How many elements a set or map has; 0 without it.
+    ///
+    /// # Errors
+    /// [`Error::List`]
+    pub fn element_count(&mut self, table: &Table, set: &str) -> Result<usize, Error> {
+        let found = self.list_elements(table, set)?;
+        let lists = found.iter().map(Found::attributes);
+        Ok(lists
+            .map(|list| list.inside(NFTA_SET_ELEM_LIST_ELEMENTS).count())
+            .sum())
+    }
+
+    fn list_elements(&mut self, table: &Table, set: &str) -> Result<Vec<Found>, Error> {
+        let kind = libc::NFT_MSG_GETSETELEM;
+        self.ask(table, kind, Form::List, "elements", |buffer| {
+            text(buffer, NFTA_SET_ELEM_LIST_TABLE, &table.name);
+            text(buffer, NFTA_SET_ELEM_LIST_SET, set);
+        })
     }
 
     /// The element with this key, without reading the others; `None` when it or its set is not there.

@@ -516,6 +516,7 @@ fn destroying_does_not_mind_what_is_absent() {
             .unwrap();
         let left = socket.elements(&table(), "taps").unwrap();
         assert_eq!(left.len(), 1);
+        assert_eq!(socket.element_count(&table(), "taps").unwrap(), 1);
         assert_eq!(left[0].parts(&[DataType::IfName]).unwrap(), [name("tap1")]);
     });
 }

@@ -15,17 +15,28 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::NetlinkError;
 
-/// Bytes the kernel fills at most per read of a list.
-const BUFFER: usize = 32 * 1024;
+/// Room for what the kernel fills per read of a list. Small: as soon as one part is read the kernel fills the next, also
+/// when that is never read.
+const BUFFER: usize = 8 * 1024;
 const HEADER: usize = 16;
 
 /// One message of a list, not decoded yet.
 pub(super) struct Raw<'a>(&'a [u8]);
 
 impl Raw<'_> {
-    /// Whether the bytes occur anywhere in it: a cheap test before [`Raw::decode`].
-    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
-        self.0.windows(bytes.len()).any(|window| window == bytes)
+    /// The value of the first attribute of this number behind a family header of `header` bytes: enough to tell whether
+    /// the message is worth decoding.
+    pub(super) fn attribute(&self, header: usize, kind: u16) -> Option<&[u8]> {
+        let mut rest = self.0.get(HEADER + header..)?;
+        loop {
+            let [l0, l1, k0, k1] = *rest.first_chunk()?;
+            let length = usize::from(u16::from_ne_bytes([l0, l1]));
+            let value = rest.get(4..length)?;
+            if u16::from_ne_bytes([k0, k1]) == kind {
+                return Some(value);
+            }
+            rest = rest.get(length.next_multiple_of(4)..)?;
+        }
     }
 
     /// The message.

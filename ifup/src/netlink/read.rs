@@ -28,6 +28,10 @@ use crate::facts::{Family, Link, Route, Rule, Table, Uplink};
 use crate::record::Proxy;
 use crate::request::IfName;
 
+/// Length of `struct fib_rule_hdr`.
+const RULE_HEADER: usize = 12;
+const FRA_IIFNAME: u16 = 3;
+
 /// What a table says about one family: where its default route goes, and its prefixes.
 #[derive(Debug, Default)]
 struct Way {
@@ -60,8 +64,8 @@ impl Netlink {
         }
     }
 
-    /// The way out of a table. Gateway and prefixes are looked for only when `whole`: that reads the table to its end.
-    /// Otherwise the IPv4 list is left behind its first entry, the default route, and the IPv6 list holds the routes of
+    /// The way out of a table; of IPv6 only with `v6`. Prefixes are looked for only when `whole`: that reads the table to
+    /// its end. Otherwise the IPv4 list is left behind its first entry, the default route, and the IPv6 list holds the routes of
     /// the IPv4 uplink only, unless there is no default route among them.
     ///
     /// # Errors
@@ -70,15 +74,16 @@ impl Netlink {
         &mut self,
         id: u32,
         ip: Option<Ipv4Addr>,
+        v6: bool,
         whole: bool,
     ) -> Result<Table, NetlinkError> {
         let way4 = way(AddressFamily::Inet, id, None, whole)?;
         let device4 = way4.default.map(|(_, device, _)| device);
-        let mut way6 = match device4.filter(|_| !whole) {
+        let mut way6 = match device4.filter(|_| v6 && !whole) {
             Some(device) => way(AddressFamily::Inet6, id, Some(device), true)?,
             None => Way::default(),
         };
-        if way6.default.is_none() {
+        if v6 && way6.default.is_none() {
             way6 = way(AddressFamily::Inet6, id, None, true)?;
         }
         let hop4 = way4.default.and_then(|(.., hop)| hop);
@@ -198,7 +203,7 @@ pub fn rules_of(tap: &IfName) -> Result<Vec<Rule>, NetlinkError> {
             Family::V6 => AddressFamily::Inet6,
         };
         dump(RouteNetlinkMessage::GetRule(request), |raw| {
-            if raw.holds(&name)
+            if raw.attribute(RULE_HEADER, FRA_IIFNAME) == Some(name.as_slice())
                 && let RouteNetlinkMessage::NewRule(message) = raw.decode()?
             {
                 rules.extend(rule_of(&message, family, tap));

@@ -232,3 +232,123 @@ fn header(out: &mut Vec<u8>, kind: u16, flags: u16, queue: u16) {
     out.extend_from_slice(&[libc::AF_UNSPEC as u8, 0]); // family, version 0
     out.extend_from_slice(&queue.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut out = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
+        out.extend(kind.to_ne_bytes());
+        out.extend(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    /// A message as the kernel sends it, with these attributes.
+    fn message(attributes: &[Vec<u8>]) -> Vec<u8> {
+        let body = attributes.concat();
+        let mut out = ((20 + body.len()) as u32).to_ne_bytes().to_vec();
+        out.extend(MESSAGE_PACKET.to_ne_bytes());
+        out.extend([0; 10]);
+        out.extend([libc::AF_INET as u8, 0, 0, 42]);
+        out.extend(body);
+        out
+    }
+
+    fn packet_header(id: u32) -> Vec<u8> {
+        let mut value = id.to_be_bytes().to_vec();
+        value.extend([0x08, 0, 0]);
+        attribute(ATTRIBUTE_PACKET_HEADER, &value)
+    }
+
+    #[test]
+    fn a_packet_with_all_its_attributes_is_read() {
+        let bytes = message(&[
+            packet_header(77),
+            attribute(ATTRIBUTE_IN_DEVICE, &5u32.to_be_bytes()),
+            attribute(ATTRIBUTE_PHYSICAL_IN_DEVICE, &6u32.to_be_bytes()),
+            attribute(ATTRIBUTE_MARK, &0x4000_0006u32.to_be_bytes()),
+            attribute(
+                ATTRIBUTE_HARDWARE_ADDRESS,
+                &[0, 6, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0],
+            ),
+            attribute(99, b"of a later kernel"),
+            attribute(ATTRIBUTE_SKB, &SKB_CHECKSUM_NOT_VERIFIED.to_be_bytes()),
+            attribute(ATTRIBUTE_PAYLOAD, b"odd"),
+        ]);
+        let packet = Attributes::decode(&bytes)
+            .unwrap()
+            .into_packet(Protocol::Dhcpv4);
+        assert_eq!((packet.id, packet.mark), (77, 0x4000_0006));
+        assert_eq!(
+            (packet.in_device, packet.physical_in_device),
+            (Some(5), Some(6))
+        );
+        assert_eq!(packet.inbound.source, Some(MacAddr([2, 0, 0, 0, 0, 9])));
+        assert_eq!(packet.inbound.payload, b"odd");
+        assert!(packet.inbound.verify_checksum);
+    }
+
+    /// A virtio guest leaves its checksum to the card: such a packet is neither malformed nor spoofed.
+    #[test]
+    fn a_checksum_is_verified_unless_the_kernel_says_otherwise() {
+        for (skb, verified) in [
+            (None, false),
+            (Some(0), false),
+            (Some(SKB_CHECKSUM_NOT_VERIFIED), true),
+            (Some(SKB_CHECKSUM_NOT_READY), false),
+            (
+                Some(SKB_CHECKSUM_NOT_READY | SKB_CHECKSUM_NOT_VERIFIED),
+                false,
+            ),
+        ] {
+            let skb = skb.map(|flags: u32| attribute(ATTRIBUTE_SKB, &flags.to_be_bytes()));
+            let bytes = message(&[packet_header(1), skb.unwrap_or_default()]);
+            let packet = Attributes::decode(&bytes)
+                .unwrap()
+                .into_packet(Protocol::Dhcpv4);
+            assert_eq!(packet.inbound.verify_checksum, verified, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_packet_is_not_read_and_no_length_is_trusted() {
+        assert!(Attributes::decode(&[]).is_none());
+        assert!(Attributes::decode(&bind(42)).is_none());
+        assert!(Attributes::decode(&message(&[])).is_none());
+        let whole = message(&[packet_header(1), attribute(ATTRIBUTE_PAYLOAD, &[7; 40])]);
+        for length in 0..whole.len() {
+            // Cut off anywhere; and every length field of every value.
+            let _ = Attributes::decode(&whole[..length]);
+            for value in [0, 1, 3, 4, 5, 255] {
+                let mut damaged = whole.clone();
+                damaged[length] = value;
+                let _ = Attributes::decode(&damaged);
+            }
+        }
+        let mut endless = message(&[packet_header(1), attribute(ATTRIBUTE_PAYLOAD, &[7; 4])]);
+        endless[20..22].copy_from_slice(&0u16.to_ne_bytes());
+        assert!(Attributes::decode(&endless).is_none());
+    }
+
+    #[test]
+    fn acknowledgements_carry_the_error_number() {
+        let mut bytes = 36u32.to_ne_bytes().to_vec();
+        bytes.extend((libc::NLMSG_ERROR as u16).to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend((-libc::EBUSY).to_ne_bytes());
+        assert_eq!(acknowledgement(&bytes), Some(libc::EBUSY));
+        assert_eq!(acknowledgement(&message(&[])), None);
+    }
+
+    #[test]
+    fn verdicts_are_of_the_size_that_is_reserved() {
+        let mut out = Vec::new();
+        accept(&mut out, 0, 7);
+        drop_up_to(&mut out, 0, 9);
+        assert_eq!(out.len(), 2 * VERDICT);
+        assert_eq!(out[VERDICT - 8..VERDICT], [0, 0, 0, 1, 0, 0, 0, 7]);
+        assert_eq!(out[2 * VERDICT - 8..], [0, 0, 0, 0, 0, 0, 0, 9]);
+    }
+}

@@ -3,7 +3,7 @@
 //! The number of rules does not depend on the number of TAPs: a TAP is elements of maps (`rules::tap`).
 //!
 //! ```text
-//! bridge prerouting −300           inet prerouting −150
+//! bridge prerouting −300           inet prerouting −310
 //!   udp 67 ─► dhcpv4 ┐ in the map?    udp 67 ─► dhcpv4 ┬ marked by the bridge table ────────┐
 //!   udp 547 ► dhcpv6 ├ mark            …               └ in the map? mark ► take: policer ──┴► queue
 //!   rs ─────► rs     │ take: policer
@@ -32,8 +32,9 @@ pub const ADDRESSLESS: &str = "addressless";
 
 /// Before other programs' bridge rules: what is taken here never was on the LAN (`NF_BR_PRI_NAT_DST_BRIDGED`).
 const BRIDGE_PRIORITY: i32 = -300;
-/// After connection tracking's defragmentation, before its rules may drop (`NF_IP_PRI_MANGLE`).
-const INET_PRIORITY: i32 = -150;
+/// After defragmentation (−400), before others' rules of priority raw (−300), whose reverse path filters drop requests
+/// that come from no address, and before connection tracking (−200), which need not know of them.
+const INET_PRIORITY: i32 = -310;
 
 /// All protocols, in the order of their queues' default numbers.
 pub const PROTOCOLS: [Protocol; 4] = [
