@@ -61,7 +61,7 @@ pub fn cache() -> PathBuf {
 /// # Errors
 /// When the directory cannot be made.
 pub fn cache_outside() -> Result<PathBuf> {
-    cache_beside(&built_programs()?)
+    cache_beside(&programs_outside()?)
 }
 
 fn cache_beside(programs: &Path) -> Result<PathBuf> {
@@ -137,22 +137,29 @@ pub fn in_world(needs: &[&str], body: impl FnOnce(&World) -> Result<()>) {
     }
 }
 
-/// Whether a test that needs root and `needs` can run; if not, says what is missing.
+/// Whether a test that needs root and `needs` can run, with the programs under test built; if not, says what is missing.
 ///
 /// # Panics
-/// With `CI=true`, when it cannot.
-#[expect(clippy::print_stdout, reason = "this is how a test speaks")]
+/// With `CI=true`, when something is missing; always, when the programs cannot be built.
+#[expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is how a test fails and speaks"
+)]
 #[must_use]
 pub fn can_run(needs: &[&str]) -> bool {
-    let Some(missing) = missing(needs) else {
-        return true;
-    };
-    assert!(
-        env::var("CI").as_deref() != Ok("true"),
-        "cannot run: {missing}"
-    );
-    println!("skipped: {missing}");
-    false
+    if let Some(missing) = missing(needs) {
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "cannot run: {missing}"
+        );
+        println!("skipped: {missing}");
+        return false;
+    }
+    match build_programs() {
+        Ok(()) => true,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Runs the calling program again, with the same arguments, as init of a new world, unless it is already inside.
@@ -218,7 +225,7 @@ fn again(arguments: &[&OsStr]) -> Result<Output> {
 
 /// The command that starts this program again as init of new namespaces, killed after `limit` seconds unless that is 0.
 fn init_command(arguments: &[&OsStr], limit: u32) -> Result<Command> {
-    let programs = built_programs()?;
+    let programs = programs_outside()?;
     let mut command = Command::new(env::current_exe().context("find the program itself")?);
     command.args(arguments).env(INSIDE, programs);
     enter_as_init(&mut command, limit);
@@ -282,28 +289,28 @@ fn become_init(limit: u32) -> io::Result<()> {
     }
 }
 
-/// The directory with nfdhcpd and snf-ifup, built if this is `cargo test`.
-fn built_programs() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| build_programs().map_err(|error| format!("{error:?}")))
-        .clone()
-        .map_err(anyhow::Error::msg)
-}
-
-fn build_programs() -> Result<PathBuf> {
+/// The directory this program and, beside it, nfdhcpd and snf-ifup are in.
+fn programs_outside() -> Result<PathBuf> {
     let own = env::current_exe().context("find the program itself")?;
     let mut directory = own.parent().context("the program has a directory")?;
     if directory.file_name() == Some("deps".as_ref()) {
         directory = directory.parent().context("deps has a parent")?;
     }
-    if let Some(cargo) = env::var_os("CARGO") {
+    Ok(directory.to_owned())
+}
+
+/// Builds the programs under test when this is `cargo test`: it builds none but the tested package's own. The whole
+/// workspace, because any smaller choice has dependencies of other features, which would be built once more.
+fn build_programs() -> Result<(), String> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    let build = || {
+        let Some(cargo) = env::var_os("CARGO") else {
+            return Ok(());
+        };
         let mut build = Command::new(cargo);
-        build.args([
-            "build", "--quiet", "-p", "nfdhcpd", "-p", "snf-ifup", "--bins",
-        ]);
+        build.args(["build", "--quiet", "--workspace", "--bins"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        if directory.file_name() == Some("release".as_ref()) {
+        if programs_outside()?.file_name() == Some("release".as_ref()) {
             build.arg("--release");
         }
         let output = build.output().context("start cargo build")?;
@@ -312,8 +319,11 @@ fn build_programs() -> Result<PathBuf> {
             output.status.success(),
             "cargo build of the programs under test failed:\n{said}"
         );
-    }
-    Ok(directory.to_owned())
+        Ok(())
+    };
+    BUILT
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .clone()
 }
 
 /// Makes the world private, as its init.
