@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nfdhcpd_binding::Binding;
+use nfdhcpd_binding::{Binding, Mode6};
 
 use crate::advertiser::Advertiser;
 use crate::bindings::{Bindings, Change, Origin};
@@ -212,9 +213,13 @@ impl Serving {
         self.advertiser.set_max_interval(interval);
         self.published = false;
         let names: Vec<IfName> = self.bindings.names().collect();
-        let mut changes = names.into_iter().map(Change::Read).collect();
         self.in_bulk = true;
-        self.apply(&mut changes, now);
+        // A few at a time, so that what they were served before makes room for what they are served next.
+        for names in names.chunks(256) {
+            let mut changes = names.iter().copied().map(Change::Read).collect();
+            self.apply(&mut changes, now);
+            self.publish();
+        }
         self.in_bulk = false;
         self.publish();
     }
@@ -477,7 +482,7 @@ impl Serving {
             served: Served::new(binding, attachment, &self.settings),
             addresses: Addresses {
                 ip: binding.ip,
-                ip6: binding.ip6.or(binding.eui64),
+                ip6: self.address6(binding),
             },
             record: before
                 .as_ref()
@@ -510,6 +515,17 @@ impl Serving {
         }
         self.ports.serve(port);
         self.published = false;
+    }
+
+    /// The address DHCPv6 gives, or the one the VM is expected to form.
+    fn address6(&self, binding: &Binding) -> Option<Ipv6Addr> {
+        match binding.mode6.unwrap_or(self.settings.ra.mode6) {
+            Mode6::None => None,
+            Mode6::Stateful => binding.ip6,
+            Mode6::Slaac | Mode6::Stateless => binding
+                .eui64
+                .or_else(|| binding.mac.eui64(binding.subnet6?)),
+        }
     }
 
     fn withdraw(&mut self, name: IfName, tap: u32, gone: bool) {
