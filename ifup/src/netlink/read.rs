@@ -31,6 +31,10 @@ use crate::request::IfName;
 /// Length of `struct fib_rule_hdr`.
 const RULE_HEADER: usize = 12;
 const FRA_IIFNAME: u16 = 3;
+/// Length of `struct rtmsg`.
+const ROUTE_HEADER: usize = 12;
+/// A default route has none.
+const RTA_DST: u16 = 1;
 
 /// What a table says about one family: where its default route goes, and its prefixes.
 #[derive(Debug, Default)]
@@ -80,11 +84,11 @@ impl Netlink {
         let way4 = way(AddressFamily::Inet, id, None, whole)?;
         let device4 = way4.default.map(|(_, device, _)| device);
         let mut way6 = match device4.filter(|_| v6 && !whole) {
-            Some(device) => way(AddressFamily::Inet6, id, Some(device), true)?,
+            Some(device) => way(AddressFamily::Inet6, id, Some(device), false)?,
             None => Way::default(),
         };
         if v6 && way6.default.is_none() {
-            way6 = way(AddressFamily::Inet6, id, None, true)?;
+            way6 = way(AddressFamily::Inet6, id, None, whole)?;
         }
         let hop4 = way4.default.and_then(|(.., hop)| hop);
         let hop6 = way6.default.and_then(|(.., hop)| hop);
@@ -260,6 +264,7 @@ pub fn routes_of(tap: &IfName, index: u32) -> Result<Vec<Route>, NetlinkError> {
     Ok(routes)
 }
 
+/// Reads the table to its end when `whole`, else for its default route only.
 fn way(
     family: AddressFamily,
     table: u32,
@@ -273,17 +278,21 @@ fn way(
     request.attributes.extend(device.map(RouteAttribute::Oif));
     let mut way = Way::default();
     let read = dump(RouteNetlinkMessage::GetRoute(request), |raw| {
-        let RouteNetlinkMessage::NewRoute(message) = raw.decode()? else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let Some(destination) = destination(&message) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        // IPv4 comes in the order of addresses: behind 0.0.0.0 there is no default route.
-        if !whole && !destination.addr().is_unspecified() {
-            return Ok(ControlFlow::Break(()));
+        if let Some(destination) = raw.attribute(ROUTE_HEADER, RTA_DST).filter(|_| !whole) {
+            // IPv4 comes in the order of addresses: behind 0.0.0.0 there is no default route.
+            let is_behind =
+                family == AddressFamily::Inet && destination.iter().any(|byte| *byte != 0);
+            return Ok(if is_behind {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            });
         }
-        way.add(&message, destination);
+        if let RouteNetlinkMessage::NewRoute(message) = raw.decode()?
+            && let Some(destination) = destination(&message)
+        {
+            way.add(&message, destination);
+        }
         Ok(ControlFlow::Continue(()))
     });
     match read {
