@@ -353,11 +353,13 @@ impl Daemon {
                     tracing::warn!(key, "takes effect at the next restart");
                 }
                 self.serving.configure(&config, Instant::now().into_std());
+                let before = redirect::settings(&self.config);
                 self.config.settings = config.settings;
                 self.config.rate = config.rate;
                 self.config.kernel_rate = config.kernel_rate;
                 if let (Some(redirect), Some(settings)) =
                     (&mut self.redirect, redirect::settings(&self.config))
+                    && before != Some(settings)
                     && let Err(error) = redirect.change_settings(settings)
                 {
                     self.report_redirect(&error);
