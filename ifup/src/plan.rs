@@ -248,6 +248,8 @@ impl Plan {
         let routes = standing.routes.iter().filter(is_stale).cloned();
         self.extend(routes.map(|route| Step::Route(Change::Delete, route)));
         match &standing.rules {
+            // What comes in by a bridge's port meets no rule of the port's; only ours are worth taking away then.
+            None if wiring.master.is_some() && standing.record.is_none() => {}
             None => self.steps.push(Step::PurgeRules { tap: tap.clone() }),
             Some(rules) => {
                 let rules = without(rules, &wiring.rules);
