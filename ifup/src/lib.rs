@@ -2,7 +2,7 @@
 //!
 //! Core (no IO, no clock, no environment, no logging): [`call`], [`config`], [`request`], [`facts`], [`element`],
 //! [`record`], [`plan`], [`step`]. Shell: [`host`] reads, [`apply`] changes, by way of [`netlink`], [`nft`], [`sysctl`],
-//! [`file`] and [`announce`].
+//! [`mod@file`] and [`announce`].
 
 pub mod call;
 pub mod config;
