@@ -36,6 +36,7 @@ impl Client {
         let client = Self::powered_off(world, name, mac)?;
         client.wire.plug(tap)?;
         client.namespace.ip("link set eth0 up")?;
+        client.has_link_local_address()?;
         Ok(client)
     }
 
@@ -78,6 +79,19 @@ impl Client {
                 .find_map(|(had, length)| (had == address).then_some(length)))
         })
         .with_context(|| format!("it has {:?}", self.namespace.addresses(CARD)))
+    }
+
+    /// Waits until the card has the address programs speak IPv6 from before they have another.
+    ///
+    /// # Errors
+    /// When it has not soon.
+    pub fn has_link_local_address(&self) -> Result<()> {
+        wait::until("a link-local address", wait::SOON, || {
+            let all = self.namespace.addresses(CARD)?;
+            Ok(all
+                .iter()
+                .any(|(had, _)| had.to_string().starts_with("fe80:")))
+        })
     }
 
     /// Waits until the card has no address of `address`'s value.

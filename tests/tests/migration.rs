@@ -81,6 +81,7 @@ fn moves_and_notices_nothing(attachment: Attachment) {
         client.namespace.ip("link set eth0 down")?;
         client.slaac()?;
         client.namespace.ip("link set eth0 up")?;
+        client.has_link_local_address()?;
         client.namespace.write("/run/script", SCRIPT)?;
         client.namespace.run("chmod", &["755", "/run/script"])?;
         let udhcpc = client.start(

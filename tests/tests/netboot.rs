@@ -14,21 +14,31 @@ const TOOLS: &[&str] = &["qemu-system-x86_64", "/usr/lib/ipxe/qemu/efi-virtio.ro
 /// Firmware, ROM, leases and two files, emulated on a busy machine.
 const BOOT: Duration = Duration::from_secs(60);
 
-const FIRST: &str = "#!ipxe\nchain http://10.77.0.1/second.ipxe\n";
-/// The effect of the downloaded script: it asks for a file whose name says what the machine was given.
-const SECOND: &str = "#!ipxe\nimgfetch http://10.77.0.1/done/${ip}/${netmask}/${gateway}/${dns}/${hostname} ||\n\
-                      sleep 3600\n";
-
-fn boots(changes: &str, first: &str) {
+fn boots(attachment: Attachment, binding: fn(Ipv4Addr) -> String, first: &str) {
     in_world(TOOLS, |world| {
-        let scene = Served::new(world, Attachment::Bridged, changes)?;
+        let server = match attachment {
+            Attachment::Bridged => Ipv4Addr::new(10, 77, 0, 1),
+            Attachment::Routed => Ipv4Addr::new(10, 79, 0, 1),
+        };
+        let scene = Served::new(world, attachment, &binding(server))?;
         scene.client.wire.unplug()?;
+        if attachment == Attachment::Routed {
+            let router = &scene.router.namespace;
+            router.ip("route add 10.77.0.0/24 via 10.79.0.254")?;
+        }
+        // The effect of the scripts: a file is asked for whose name says what the machine was given.
+        let given = "${ip}/${netmask}/${gateway}/${dns}/${hostname}";
         let files = [
-            ("first.ipxe", FIRST.to_owned()),
-            ("second.ipxe", SECOND.to_owned()),
+            (
+                "first.ipxe",
+                format!("#!ipxe\nchain http://{server}/second.ipxe\n"),
+            ),
+            (
+                "second.ipxe",
+                format!("#!ipxe\nimgfetch http://{server}/done/{given} ||\nsleep 3600\n"),
+            ),
         ];
-        let address = Ipv4Addr::new(10, 77, 0, 1);
-        let server = BootServer::start(&scene.router.namespace, address, &files)?;
+        let server = BootServer::start(&scene.router.namespace, server, &files)?;
         let host = &scene.host.namespace;
         let machine = Guest::boot_from_network(host, "machine", scene.tap.clone(), MAC)?;
         let done = "http /done/10.77.0.2/255.255.255.0/10.77.0.1/10.77.0.53/web1.example.org";
@@ -43,18 +53,25 @@ fn boots(changes: &str, first: &str) {
     });
 }
 
-#[test]
-fn ipxe_runs_a_script_from_tftp() {
-    boots(
-        "BOOT_SERVER=10.77.0.1\nBOOT_FILE_IPXE=first.ipxe",
-        "tftp first.ipxe",
-    );
+fn by_tftp(server: Ipv4Addr) -> String {
+    format!("BOOT_SERVER={server}\nBOOT_FILE_IPXE=first.ipxe")
+}
+
+fn by_http(server: Ipv4Addr) -> String {
+    format!("BOOT_FILE_IPXE=http://{server}/first.ipxe")
 }
 
 #[test]
-fn ipxe_runs_a_script_from_http() {
-    boots(
-        "BOOT_FILE_IPXE=http://10.77.0.1/first.ipxe",
-        "http /first.ipxe",
-    );
+fn ipxe_runs_a_script_from_tftp_bridged() {
+    boots(Attachment::Bridged, by_tftp, "tftp first.ipxe");
+}
+
+#[test]
+fn ipxe_runs_a_script_from_http_bridged() {
+    boots(Attachment::Bridged, by_http, "http /first.ipxe");
+}
+
+#[test]
+fn ipxe_runs_a_script_from_tftp_routed() {
+    boots(Attachment::Routed, by_tftp, "tftp first.ipxe");
 }
