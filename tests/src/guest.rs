@@ -269,18 +269,14 @@ pub fn prepare(mut say: impl FnMut(&str)) -> Result<()> {
 /// Downloads and unpacks both packages into the cache.
 fn fetch(cache: &Path) -> Result<()> {
     let work = tempfile::tempdir_in(cache).context("make a directory to unpack in")?;
-    let depends = tool(work.path(), "apt-cache", &["depends", KERNEL_PACKAGE])?;
-    let kernel = depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
-        .with_context(|| format!("apt knows no {KERNEL_PACKAGE}: is there a Debian mirror?"))?;
-    let version = kernel.trim_start_matches("linux-image-");
-    tool(
-        work.path(),
-        "apt-get",
-        &["-qq", "download", kernel, BUSYBOX_PACKAGE],
-    )?;
+    let version = match download(work.path()) {
+        Ok(version) => version,
+        // The package lists may be older than the mirror.
+        Err(_) => {
+            tool(work.path(), "apt-get", &["-qq", "update"])?;
+            download(work.path())?
+        }
+    };
     for entry in fs::read_dir(work.path())? {
         let package = entry?.path();
         let package = package.to_string_lossy();
@@ -290,7 +286,7 @@ fn fetch(cache: &Path) -> Result<()> {
     let built = work.path().join("modules");
     fs::create_dir(&built)?;
     for module in MODULES {
-        let from = find_module(&unpacked, version, module)?;
+        let from = find_module(&unpacked, &version, module)?;
         let name = Path::new(module)
             .file_name()
             .context("a module has a name")?;
@@ -307,6 +303,22 @@ fn fetch(cache: &Path) -> Result<()> {
     fs::rename(&built, cache.join("modules")).context("keep the modules")?;
     let kernel = unpacked.join("boot").join(format!("vmlinuz-{version}"));
     fs::rename(&kernel, cache.join("vmlinuz")).context("keep the kernel")
+}
+
+/// Downloads both packages and says the kernel's version.
+fn download(directory: &Path) -> Result<String> {
+    let depends = tool(directory, "apt-cache", &["depends", KERNEL_PACKAGE])?;
+    let kernel = depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|name| name.starts_with("linux-image-"))
+        .with_context(|| format!("apt knows no {KERNEL_PACKAGE}: is there a Debian mirror?"))?;
+    tool(
+        directory,
+        "apt-get",
+        &["-qq", "download", kernel, BUSYBOX_PACKAGE],
+    )?;
+    Ok(kernel.trim_start_matches("linux-image-").to_owned())
 }
 
 fn find_module(unpacked: &Path, version: &str, module: &str) -> Result<PathBuf> {
