@@ -106,6 +106,13 @@ pub enum DaemonError {
     },
 }
 
+/// Periodic advertisements that fall due within this time of a round wait for the next and leave together: what waking
+/// up costs is shared by all. Solicited ones do not wait.
+const ADVERTISING_PACE: Duration = Duration::from_millis(500);
+
+/// Batches of advertisements sent before anything else gets its turn.
+const ADVERTISING_TURNS: usize = 8;
+
 /// How often the directory and the threads are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -244,17 +251,20 @@ impl Daemon {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
+        let mut next_round = Instant::now();
         loop {
-            let due = self.serving.next_advertisement().map(Instant::from_std);
+            let due = self.serving.next_advertisement();
+            let due = due.map(|due| Instant::from_std(due).max(next_round));
             tokio::select! {
                 ready = files.readable() => clear(ready),
                 ready = devices.readable() => clear(ready),
                 () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
-                    self.serving.advertise(Instant::now().into_std());
+                    next_round = self.advertise();
                     continue;
                 }
                 Some(notice) = self.notices.recv() => {
                     self.notice(notice);
+                    next_round = Instant::now();
                     continue;
                 }
                 Some(question) = questions.recv() => self.answer(question),
@@ -279,6 +289,19 @@ impl Daemon {
             self.redirect();
         }
         self.stop()
+    }
+
+    /// Sends the advertisements that are due; when the next may be sent.
+    fn advertise(&mut self) -> Instant {
+        let now = Instant::now();
+        for _ in 0..ADVERTISING_TURNS {
+            self.serving.advertise(now.into_std());
+            let left = self.serving.next_advertisement();
+            if left.is_none_or(|due| due > now.into_std()) {
+                return now + ADVERTISING_PACE;
+            }
+        }
+        now
     }
 
     fn sources(&self) -> io::Result<[AsyncFd<OwnedFd>; 2]> {

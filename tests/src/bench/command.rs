@@ -65,13 +65,13 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Inner {
     /// Be the floor, in the network one is started in.
-    #[command(hide = true)]
+    #[command(name = "be-the-floor", hide = true)]
     Floor {
         #[arg(value_enum)]
         variant: Variant,
     },
     /// Send one canned router advertisement to each interface index on stdin; print nanoseconds.
-    #[command(hide = true)]
+    #[command(name = "be-the-advertiser", hide = true)]
     Advertise,
 }
 

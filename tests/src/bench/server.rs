@@ -52,7 +52,7 @@ impl Server {
             Variant::One => "one",
             Variant::Batch => "batch",
         };
-        command.args(["floor", variant]);
+        command.args(["be-the-floor", variant]);
         let mut server = Self::start(lab, "floor", command)?;
         server.wait_until_ready()?;
         Ok(server)
