@@ -21,6 +21,9 @@ const UP: Duration = Duration::from_secs(120);
 /// A bridge takes 1023 ports; one is the LAN's.
 pub(crate) const BRIDGE_TAPS: usize = 1000;
 
+/// The device group of all TAPs.
+pub(crate) const GROUP: u32 = 77;
+
 /// How the TAPs are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attachment {
@@ -84,13 +87,13 @@ impl Lab {
             self.taps.push(self.host.tap(&name)?);
             match self.attachment {
                 Attachment::Bridged => {
-                    writeln!(batch, "link set {name} master br0 up")?;
+                    writeln!(batch, "link set {name} master br0 group {GROUP} up")?;
                     writeln!(
                         batch,
                         "link set {name} type bridge_slave flood off mcast_flood off bcast_flood off"
                     )?;
                 }
-                Attachment::Routed => writeln!(batch, "link set {name} up")?,
+                Attachment::Routed => writeln!(batch, "link set {name} group {GROUP} up")?,
             }
         }
         self.ip_batch(&batch)?;
@@ -230,6 +233,18 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        remove_taps(&self.host);
+    }
+}
+
+/// Removes a host's TAPs all at once: closed one by one, each would wait for a grace period of the kernel's.
+pub(crate) fn remove_taps(host: &Host) {
+    // Without them nothing is lost but time: they go with their descriptors.
+    let _ = host.namespace.ip(&format!("link delete group {GROUP}"));
 }
 
 /// The name of the TAP with this number.

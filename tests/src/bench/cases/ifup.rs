@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bench::command::{Arguments, Progress};
 use crate::bench::cpu::on_cpu;
 use crate::bench::frames::{GATEWAY, GATEWAY6, PREFIX6, SUBNET, Vm};
-use crate::bench::lab::tap_name;
+use crate::bench::lab::{GROUP, remove_taps, tap_name};
 use crate::bench::report::{Bound, Faults, Section, Target, number, spread};
 use crate::bench::server::SERVER_CPU;
 use crate::bench::stats::Spread;
@@ -125,6 +125,9 @@ impl Node {
             let name = tap_name(number);
             node.taps.push(node.host.tap(&name)?);
             run(&mut node.script(number, "up")?)?;
+            node.host
+                .namespace
+                .ip(&format!("link set {name} group {GROUP}"))?;
         }
         Ok(node)
     }
@@ -198,6 +201,12 @@ impl Node {
             command.env("BRIDGE", "br0");
         }
         Ok(command)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        remove_taps(&self.host);
     }
 }
 
