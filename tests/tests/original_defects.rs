@@ -17,7 +17,7 @@ use system_tests::frame::{Message, dhcpv4_type, read};
 use system_tests::host::{BINDINGS, Host, Nfdhcpd};
 use system_tests::tap::Tap;
 use system_tests::wait::{SOON, until};
-use system_tests::world::{in_world, programs};
+use system_tests::world::in_world;
 
 const MANAGED: &str = "user = ''\n[ra]\nmax_interval = 4\nrouter_lifetime = 30\n[rate]\nper_second = 100000\n\
                        burst = 100000\nkernel_per_second = 100000\nkernel_burst = 100000";
@@ -459,30 +459,6 @@ fn b19_an_unserved_taps_requests_have_the_fate_that_is_configured() {
                 "unserved = {unserved}: the LAN has seen it: {seen}"
             );
             daemon.program.stop(Signal::SIGTERM)?;
-        }
-        Ok(())
-    });
-}
-
-/// The original stood on Python 2, scapy and bindings that no supported distribution packages.
-#[test]
-fn b20_needs_nothing_but_the_c_library() {
-    in_world(&["ldd"], |_world| {
-        for program in ["nfdhcpd", "snf-ifup"] {
-            let output = std::process::Command::new("ldd")
-                .arg(programs().join(program))
-                .output()?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            let libraries = text
-                .lines()
-                .filter_map(|line| line.split_whitespace().next());
-            let names: Vec<&str> = libraries
-                .filter_map(|path| path.rsplit('/').next())
-                .collect();
-            let known = ["linux-vdso.", "ld-linux-", "libc.", "libgcc_s.", "libm."];
-            let strange = |name: &&str| !known.iter().any(|known| name.starts_with(known));
-            ensure!(names.iter().any(|name| name.starts_with("libc.")), "{text}");
-            ensure!(!names.iter().any(strange), "{program}: {text}");
         }
         Ok(())
     });

@@ -92,7 +92,7 @@ fn killed_and_started_again_it_answers_with_the_same_rules() {
             // Without what packets have put into the policers' sets.
             let text = host.namespace.run("nft", &["-s", "list", "ruleset"])?;
             let lines = text.lines().map(str::trim);
-            let lines = lines.filter(|line| !line.contains("limit rate over"));
+            let lines = lines.filter(|line| !line.contains("limit rate"));
             anyhow::Ok(lines.map(str::to_owned).collect::<Vec<_>>())
         };
         let before = rules(&scene.host)?;

@@ -36,7 +36,7 @@ fn children() -> Vec<PathBuf> {
 }
 
 #[test]
-fn n14_a_routed_nic_is_announced_three_times_in_every_form() {
+fn a_routed_nic_is_announced_three_times_in_every_form() {
     in_namespace(|| {
         let _tap = Tap::open("tap0");
         let far = Capture::on("far1");

@@ -234,50 +234,58 @@ fn bridge(settings: &Settings) -> TablePlan {
             }
         };
         let tagged = Lookup::Anonymous(vec![Value::EtherType(0x8100), Value::EtherType(0x88a8)]);
+        let marked = Statement::Set(Writable::Mark, Source::Map(key, word(protocol).to_owned()));
+        let taken = Statement::Verdict(Verdict::Goto(take(protocol)));
         chains.push((
             Chain::regular(word(protocol)),
             vec![
                 Rule::new([
-                    Statement::InSet(Field::EtherType.into(), Relation::Is, tagged),
-                    Statement::Match(Selector::VlanId, Relation::IsNot, Value::EtherType(0)),
-                    Statement::Verdict(Verdict::Return),
-                ])
-                .comment("in a VLAN of the VM's own: not ours"),
-                Rule::new([
-                    Statement::is(Field::Protocol, ether_type(protocol)),
-                    Statement::Set(Writable::Mark, Source::Map(key, word(protocol).to_owned())),
-                    Statement::Verdict(Verdict::Goto(take(protocol))),
+                    Statement::is(Field::EtherType, ether_type(protocol)),
+                    marked.clone(),
+                    taken.clone(),
                 ])
                 .comment("of a served TAP"),
+                Rule::new([
+                    Statement::InSet(Field::EtherType.into(), Relation::Is, tagged),
+                    Statement::Match(Selector::VlanId, Relation::Is, Value::EtherType(0)),
+                    Statement::is(Field::Protocol, ether_type(protocol)),
+                    marked,
+                    taken,
+                ])
+                .comment("with a priority tag; in a VLAN of the VM's own it is not ours"),
             ],
         ));
+        let addressed = Statement::Set(
+            Writable::EtherDaddr,
+            Source::Map(Field::IifName.into(), TAP_MAC.to_owned()),
+        );
         chains.push((
             Chain::regular(&take(protocol)),
-            vec![policer(protocol, settings.rate), goto("deliver")],
+            vec![
+                Rule::new([
+                    within(protocol, settings.rate),
+                    addressed.clone(),
+                    Statement::Set(
+                        Writable::PktType,
+                        Source::Value(Value::PktType(PktType::Host)),
+                    ),
+                    Statement::Verdict(Verdict::Accept),
+                ])
+                .comment("the bridge takes it for its host's own"),
+                Rule::new([
+                    addressed,
+                    Statement::CounterNamed(policed(protocol)),
+                    Statement::Verdict(Verdict::Drop),
+                ])
+                .comment("over the rate"),
+                Rule::new([
+                    Statement::CounterNamed(ADDRESSLESS.to_owned()),
+                    Statement::Verdict(Verdict::Drop),
+                ])
+                .comment("the TAP's address is not known yet"),
+            ],
         ));
     }
-    chains.push((
-        Chain::regular("deliver"),
-        vec![
-            Rule::new([
-                Statement::Set(
-                    Writable::EtherDaddr,
-                    Source::Map(Field::IifName.into(), TAP_MAC.to_owned()),
-                ),
-                Statement::Set(
-                    Writable::PktType,
-                    Source::Value(Value::PktType(PktType::Host)),
-                ),
-                Statement::Verdict(Verdict::Accept),
-            ])
-            .comment("the bridge takes it for its host's own"),
-            Rule::new([
-                Statement::CounterNamed(ADDRESSLESS.to_owned()),
-                Statement::Verdict(Verdict::Drop),
-            ])
-            .comment("the TAP's address is not known yet"),
-        ],
-    ));
     finish(bridge_table(), settings, sets, counters, chains)
 }
 
@@ -296,6 +304,7 @@ fn inet(settings: &Settings, queueing: Queueing) -> TablePlan {
                 Value::NfProto(10)
             }
         };
+        let (to_queue, shards) = queueing_statement(protocol, first, settings, queueing);
         let ours = Selector::Masked(Field::Mark, Value::Mark(settings.mark.mask()));
         chains.push((
             Chain::regular(word(protocol)),
@@ -307,7 +316,7 @@ fn inet(settings: &Settings, queueing: Queueing) -> TablePlan {
                         Relation::Is,
                         Lookup::Named(BRIDGES.to_owned()),
                     ),
-                    Statement::Verdict(Verdict::Goto(queue_chain(protocol))),
+                    to_queue.clone(),
                 ])
                 .comment("of a bridged TAP: marked and policed by the bridge table"),
                 Rule::new([
@@ -324,11 +333,15 @@ fn inet(settings: &Settings, queueing: Queueing) -> TablePlan {
         chains.push((
             Chain::regular(&take(protocol)),
             vec![
-                policer(protocol, settings.rate),
-                goto(&queue_chain(protocol)),
+                Rule::new([within(protocol, settings.rate), to_queue.clone()]),
+                Rule::new([
+                    Statement::CounterNamed(policed(protocol)),
+                    Statement::Verdict(Verdict::Drop),
+                ])
+                .comment("over the rate"),
             ],
         ));
-        chains.extend(queue_chains(protocol, first, settings, queueing));
+        chains.extend(shards);
     }
     finish(inet_table(), settings, sets, counters, chains)
 }
@@ -395,28 +408,27 @@ fn entrance(priority: i32) -> Vec<(Chain, Vec<Rule>)> {
     ]
 }
 
-/// Packets go to the queue of their shard, the same for all of a TAP.
-fn queue_chains(
+/// What brings a packet to the queue of its shard, the same for all of a TAP; and the chains this needs.
+fn queueing_statement(
     protocol: Protocol,
     first: u16,
     settings: &Settings,
     queueing: Queueing,
-) -> Vec<(Chain, Vec<Rule>)> {
+) -> (Statement, Vec<(Chain, Vec<Rule>)>) {
     let queue = |number: u16| {
         let queue = Queue {
             number,
             bypass: settings.on_absent == Absent::Pass,
         };
-        let statement = match queueing {
+        match queueing {
             Queueing::Native => Statement::Queue(queue),
             Queueing::Target => Statement::Target(Target::Nfqueue(queue)),
-        };
-        vec![Rule::new([statement])]
+        }
     };
     if settings.queues.shards <= 1 {
-        return vec![(Chain::regular(&queue_chain(protocol)), queue(first))];
+        return (queue(first), Vec::new());
     }
-    let shard = |shard: u16| format!("{}_{shard}", queue_chain(protocol));
+    let shard = |shard: u16| format!("queue_{}_{shard}", word(protocol));
     let branches = (0..settings.queues.shards)
         .map(|number| {
             (
@@ -431,36 +443,31 @@ fn queue_chains(
         // The same for all protocols: a TAP has one shard.
         seed: 1,
     };
-    let spread = Rule::new([Statement::Vmap(hash, VerdictLookup::Anonymous(branches))]);
-    let mut chains = vec![(Chain::regular(&queue_chain(protocol)), vec![spread])];
-    chains.extend((0..settings.queues.shards).map(|number| {
-        (
-            Chain::regular(&shard(number)),
-            queue(first.saturating_add(number)),
-        )
-    }));
-    chains
+    let chains = (0..settings.queues.shards)
+        .map(|number| {
+            (
+                Chain::regular(&shard(number)),
+                vec![Rule::new([queue(first.saturating_add(number))])],
+            )
+        })
+        .collect();
+    (
+        Statement::Vmap(hash, VerdictLookup::Anonymous(branches)),
+        chains,
+    )
 }
 
-fn policer(protocol: Protocol, rate: Rate) -> Rule {
-    let limit = Limit {
-        per_second: rate.per_second,
-        burst: rate.burst,
-        over: true,
-    };
-    Rule::new([
-        Statement::UpdateLimit {
-            set: rate_name(protocol),
-            key: Field::Iif.into(),
-            limit,
+/// Matches while the TAP is within its rate.
+fn within(protocol: Protocol, rate: Rate) -> Statement {
+    Statement::UpdateLimit {
+        set: rate_name(protocol),
+        key: Field::Iif.into(),
+        limit: Limit {
+            per_second: rate.per_second,
+            burst: rate.burst,
+            over: false,
         },
-        Statement::CounterNamed(policed(protocol)),
-        Statement::Verdict(Verdict::Drop),
-    ])
-}
-
-fn goto(chain: &str) -> Rule {
-    Rule::new([Statement::Verdict(Verdict::Goto(chain.to_owned()))])
+    }
 }
 
 /// One bucket per TAP, gone a minute after its last packet.
@@ -478,10 +485,6 @@ fn rate_name(protocol: Protocol) -> String {
 
 fn take(protocol: Protocol) -> String {
     format!("take_{}", word(protocol))
-}
-
-fn queue_chain(protocol: Protocol) -> String {
-    format!("queue_{}", word(protocol))
 }
 
 const fn ether_type(protocol: Protocol) -> Value {
