@@ -18,7 +18,7 @@ use snf_nft::{
 
 use crate::wire::Protocol;
 use plan::{CALLS_IP6, PROTOCOLS, Queueing, Settings, TablePlan, bridge_table, inet_table};
-use tap::{Elements, bridge_element, changes, elements};
+use tap::{Elements, changes, elements};
 
 pub use bridge::BridgeError;
 pub use show::show;
@@ -159,21 +159,11 @@ impl Redirect {
                 count(&mut bridges, tap);
             }
         }
-        for bridge in self
-            .bridges
-            .keys()
-            .filter(|bridge| !bridges.contains_key(*bridge))
-        {
-            bridge_element(*bridge, &mut old);
-        }
-        let mut appeared = Vec::new();
-        for (bridge, ports) in bridges
+        let appeared: Vec<_> = bridges
             .iter()
             .filter(|(name, _)| !self.bridges.contains_key(*name))
-        {
-            bridge_element(*bridge, &mut new);
-            appeared.push((*bridge, ports.ifindex));
-        }
+            .map(|(name, ports)| (*name, ports.ifindex))
+            .collect();
         let operations = changes(&old, &new);
         self.socket
             .commit(operations.iter().collect())
@@ -296,11 +286,6 @@ impl Redirect {
             }
             transaction.extend(&changes(&Elements::new(), &new));
         }
-        let mut new = Elements::new();
-        for bridge in self.bridges.keys() {
-            bridge_element(*bridge, &mut new);
-        }
-        transaction.extend(&changes(&Elements::new(), &new));
         if !called.is_empty() {
             transaction.add(&bridge::called_ip6(&called));
         }
@@ -345,7 +330,6 @@ impl Redirect {
                 *wanted.entry((table.table(), set)).or_default() += 1;
             }
         }
-        wanted.insert((inet_table(), plan::BRIDGES), self.bridges.len());
         for plan in plan::tables(&self.settings, self.queueing) {
             let chains = self.socket.chains(&plan.table)?;
             let standing = plan.chains.iter().all(|(chain, rules)| {

@@ -642,7 +642,7 @@ fn the_rules_can_be_shown_and_removed() {
             "table inet nfdhcpd { # in the kernel",
             &mark,
             "queue num 42",
-            "\"br0\"",
+            "meta iifkind \"bridge\"",
         ] {
             ensure!(text.contains(part), "no {part} in:\n{text}");
         }

@@ -15,6 +15,9 @@ pub enum Field {
     Iif,
     /// `iifname`: its name.
     IifName,
+    /// `meta iifkind`: kind of the device the packet came in by, padded as a name is: `bridge`, `vlan`; no match for a
+    /// device without one, as hardware is (Linux 5.1).
+    IifKind,
     /// `oifname`: name of the device the packet leaves by.
     OifName,
     /// `meta mark`
@@ -88,6 +91,11 @@ impl Field {
                 Place::Meta(libc::NFT_META_IIFNAME),
                 DataType::IfName,
                 "iifname",
+            ),
+            Self::IifKind => (
+                Place::Meta(NFT_META_IIFKIND),
+                DataType::IfName,
+                "meta iifkind",
             ),
             Self::OifName => (
                 Place::Meta(libc::NFT_META_OIFNAME),

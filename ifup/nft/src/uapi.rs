@@ -101,6 +101,7 @@ pub(crate) const NFTA_PAYLOAD_CSUM_OFFSET: u16 = 7;
 pub(crate) const NFTA_META_DREG: u16 = 1;
 pub(crate) const NFTA_META_KEY: u16 = 2;
 pub(crate) const NFTA_META_SREG: u16 = 3;
+pub(crate) const NFT_META_IIFKIND: libc::c_int = 26;
 
 pub(crate) const NFTA_HASH_SREG: u16 = 1;
 pub(crate) const NFTA_HASH_DREG: u16 = 2;

@@ -17,6 +17,9 @@ pub struct IfName([u8; 16]);
 pub struct IfNameError(String);
 
 impl IfName {
+    /// The kind of a bridge, which has the shape of a name ([`Field::IifKind`](crate::Field::IifKind)).
+    pub const KIND_BRIDGE: Self = Self(*b"bridge\0\0\0\0\0\0\0\0\0\0");
+
     /// The name as the kernel compares it: padded with zeros to 16 bytes.
     #[must_use]
     pub const fn padded(&self) -> &[u8; 16] {

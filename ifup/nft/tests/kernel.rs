@@ -304,6 +304,13 @@ fn statements_are_those_of_nft() {
             rule(
                 "pre",
                 [
+                    Statement::is(Field::IifKind, Value::IfName(IfName::KIND_BRIDGE)),
+                    accept(),
+                ],
+            ),
+            rule(
+                "pre",
+                [
                     Statement::is_not(Field::OifName, Value::IfName(tap)),
                     accept(),
                 ],

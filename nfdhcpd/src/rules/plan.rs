@@ -7,12 +7,13 @@
 //!   udp 67 ─► dhcpv4 ┐ in the map?    udp 67 ─► dhcpv4 ┬ marked by the bridge table ────────┐
 //!   udp 547 ► dhcpv6 ├ mark            …               └ in the map? mark ► take: policer ──┴► queue
 //!   rs ─────► rs     │ take: policer
-//!   ns ─────► ns     ┘ deliver: to the TAP's own address, which the bridge takes for its host's
+//!   ns ─────► ns     ┘ to the TAP's own address, which the bridge takes for its host's
 //! ```
 
 use snf_nft::{
-    Chain, DataType, Family, Field, Hook, Limit, Lookup, Operation, PktType, Queue, Relation, Rule,
-    Selector, Set, Source, Statement, Table, Target, Value, Verdict, VerdictLookup, Writable,
+    Chain, DataType, Family, Field, Hook, IfName, Limit, Lookup, Operation, PktType, Queue,
+    Relation, Rule, Selector, Set, Source, Statement, Table, Target, Value, Verdict, VerdictLookup,
+    Writable,
 };
 use std::time::Duration;
 
@@ -23,8 +24,6 @@ use crate::wire::Protocol;
 pub const TABLE: &str = "nfdhcpd";
 /// Map of the bridge table: the TAP's own hardware address, by its name.
 pub const TAP_MAC: &str = "tap_mac";
-/// Set of the inet table: bridges that have served TAPs as ports.
-pub const BRIDGES: &str = "bridges";
 /// Set of the bridge table: bridges whose `nf_call_ip6tables` we turned on.
 pub const CALLS_IP6: &str = "nf_call_ip6";
 /// Counter of the bridge table: packets dropped because their TAP's address is not known (yet).
@@ -290,10 +289,9 @@ fn bridge(settings: &Settings) -> TablePlan {
 }
 
 fn inet(settings: &Settings, queueing: Queueing) -> TablePlan {
-    let mut sets = vec![Set::new(BRIDGES, &[DataType::IfName])];
-    sets.extend(
-        PROTOCOLS.map(|protocol| Set::map(word(protocol), &[DataType::IfName], DataType::Mark)),
-    );
+    let mut sets: Vec<Set> = PROTOCOLS
+        .map(|protocol| Set::map(word(protocol), &[DataType::IfName], DataType::Mark))
+        .into();
     sets.extend(PROTOCOLS.map(rate_set));
     let counters = PROTOCOLS.map(policed).into();
     let mut chains = entrance(INET_PRIORITY);
@@ -311,11 +309,8 @@ fn inet(settings: &Settings, queueing: Queueing) -> TablePlan {
             vec![
                 Rule::new([
                     Statement::Match(ours, Relation::Is, Value::Mark(settings.mark.base())),
-                    Statement::InSet(
-                        Field::IifName.into(),
-                        Relation::Is,
-                        Lookup::Named(BRIDGES.to_owned()),
-                    ),
+                    // A mark of this pattern on other devices is somebody else's.
+                    Statement::is(Field::IifKind, Value::IfName(IfName::KIND_BRIDGE)),
                     to_queue.clone(),
                 ])
                 .comment("of a bridged TAP: marked and policed by the bridge table"),

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use nfdhcpd_binding::MacAddr;
 use snf_nft::{DataType, Element, ElementKey, ElementValue, IfName, Operation, Table, Value};
 
-use super::plan::{BRIDGES, Mark, PROTOCOLS, TAP_MAC, bridge_table, inet_table, word};
+use super::plan::{Mark, PROTOCOLS, TAP_MAC, bridge_table, inet_table, word};
 use crate::wire::Protocol;
 
 /// A TAP whose packets are to be taken.
@@ -85,10 +85,10 @@ impl In {
     }
 }
 
-/// Elements, by table, set and key; in a map with their value.
-pub(super) type Elements = BTreeMap<(In, &'static str, Vec<Value>), Option<Value>>;
+/// Elements with their values, by table, map and key.
+pub(super) type Elements = BTreeMap<(In, &'static str, Vec<Value>), Value>;
 
-/// Adds the elements of a TAP, all but its bridge's, which other TAPs share. They are the same for a bridged and a routed one, but for its address: so a TAP that is
+/// Adds the elements of a TAP. They are the same for a bridged and a routed one, but for its address: so a TAP that is
 /// moved into a bridge, or that only now comes to be, is never without rules.
 pub(super) fn elements(tap: &ServedTap, mark: Mark, out: &mut Elements) {
     let name = Value::IfName(tap.name);
@@ -96,9 +96,9 @@ pub(super) fn elements(tap: &ServedTap, mark: Mark, out: &mut Elements) {
     let mark = Value::Mark(mark.of(tap.ifindex).unwrap_or(mark.base()));
     for protocol in PROTOCOLS {
         if tap.protocols.contains(protocol) {
-            out.insert((In::Inet, word(protocol), vec![name]), Some(mark));
+            out.insert((In::Inet, word(protocol), vec![name]), mark);
             if protocol != Protocol::NeighborSolicitation {
-                out.insert((In::Bridge, word(protocol), vec![name]), Some(mark));
+                out.insert((In::Bridge, word(protocol), vec![name]), mark);
             }
         }
     }
@@ -106,20 +106,15 @@ pub(super) fn elements(tap: &ServedTap, mark: Mark, out: &mut Elements) {
         let key = vec![name, Value::Ipv6(*target)];
         out.insert(
             (In::Bridge, word(Protocol::NeighborSolicitation), key),
-            Some(mark),
+            mark,
         );
     }
     if let Some(port) = tap.port {
         out.insert(
             (In::Bridge, TAP_MAC, vec![name]),
-            Some(Value::Ether(port.mac.octets())),
+            Value::Ether(port.mac.octets()),
         );
     }
-}
-
-/// Adds the element of a bridge that has served TAPs.
-pub(super) fn bridge_element(bridge: IfName, out: &mut Elements) {
-    out.insert((In::Inet, BRIDGES, vec![Value::IfName(bridge)]), None);
 }
 
 /// The deletions and additions that make the old elements the new ones.
@@ -143,15 +138,12 @@ pub(super) fn changes(old: &Elements, new: &Elements) -> Vec<Operation> {
     operations
 }
 
-type Entry<'a> = (&'a (In, &'static str, Vec<Value>), &'a Option<Value>);
+type Entry<'a> = (&'a (In, &'static str, Vec<Value>), &'a Value);
 
 fn grouped<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<(Table, String, Vec<Element>)> {
     let mut groups: BTreeMap<(In, &str), Vec<Element>> = BTreeMap::new();
     for ((table, set, key), value) in entries {
-        let element = match value {
-            Some(value) => Element::with_value(key.clone(), *value),
-            None => Element::new(key.clone()),
-        };
+        let element = Element::with_value(key.clone(), *value);
         groups.entry((*table, set)).or_default().push(element);
     }
     groups
