@@ -47,7 +47,8 @@ impl CpuTime {
         let tasks = format!("/proc/{pid}/task");
         let mut wait = 0;
         for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
-            wait += waited(&task?.path().join("schedstat"))?;
+            // A thread that ended since it was listed waits no more.
+            wait += waited(&task?.path().join("schedstat"))?.unwrap_or(0);
         }
         let clock = clock_getcpuclockid(pid).with_context(|| format!("CPU clock of {pid}"))?;
         Ok(Self {
@@ -61,7 +62,7 @@ impl CpuTime {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn of_this_thread() -> Result<Self> {
-        let wait = waited(Path::new("/proc/thread-self/schedstat"))?;
+        let wait = waited(Path::new("/proc/thread-self/schedstat"))?.unwrap_or(0);
         Ok(Self {
             run: read(ClockId::CLOCK_THREAD_CPUTIME_ID)?,
             wait,
@@ -74,9 +75,21 @@ fn read(clock: ClockId) -> Result<u64> {
     Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
 }
 
-fn waited(path: &Path) -> Result<u64> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    parse(&text).with_context(|| format!("{}: {text}", path.display()))
+/// `None` when the thread is gone.
+fn waited(path: &Path) -> Result<Option<u64>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("read {}", path.display()));
+        }
+    };
+    let wait = parse(&text).with_context(|| format!("{}: {text}", path.display()))?;
+    Ok(Some(wait))
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// "run wait timeslices": how long it waited. The first is as old as the last tick.
