@@ -177,12 +177,12 @@ impl Shared {
     fn pump(&self, mut wait: File) -> Result<()> {
         let mut room = vec![0; LARGEST];
         loop {
-            let host = lock(&self.host).clone();
+            let waited_for = lock(&self.host).clone();
             let mut ends = vec![
                 PollFd::new(wait.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.card.file().as_fd(), PollFlags::POLLIN),
             ];
-            if let Some(host) = &host {
+            if let Some(host) = &waited_for {
                 ends.push(PollFd::new(host.file().as_fd(), PollFlags::POLLIN));
             }
             match poll(&mut ends, PollTimeout::NONE) {
@@ -193,20 +193,18 @@ impl Shared {
             if ready.first() == Some(&true) && wait.read(&mut [0])? == 0 {
                 return Ok(());
             }
+            // Held while frames pass: who has unplugged the wire reads the TAP itself, and every frame is then his.
+            let mut host = lock(&self.host);
             while let Some(length) = self.card.receive_raw(&mut room)? {
                 self.carry(Direction::Asked, room.get(..length), host.as_ref());
             }
-            let Some(host) = &host else { continue };
-            loop {
-                match host.receive_raw(&mut room) {
+            while let Some(tap) = host.as_ref() {
+                match tap.receive_raw(&mut room) {
                     Ok(Some(length)) => {
                         self.carry(Direction::Answered, room.get(..length), Some(&self.card));
                     }
                     Ok(None) => break,
-                    Err(_) => {
-                        *lock(&self.host) = None; // the TAP was removed under us: as unplugged
-                        break;
-                    }
+                    Err(_) => *host = None, // the TAP was removed under us: as unplugged
                 }
             }
         }
