@@ -76,7 +76,7 @@ impl Counters {
         }
     }
 
-    /// Counts a batch: all its packets took `nanoseconds` from being taken to their verdict.
+    /// Counts a batch: all its packets took `nanoseconds` from being taken until their answers had left.
     pub fn batch(&self, packets: u64, nanoseconds: u64) {
         self.batches.add(1);
         let bucket = LATENCY_BOUNDS

@@ -34,12 +34,12 @@ use crate::counters::Counters;
 use crate::ctl::Question;
 use crate::metrics;
 use crate::netlink::LinksError;
+use crate::packets::{Notice, Shared};
 use crate::privileges::PrivilegesError;
-use crate::queue::QueueError;
+use crate::queue::{QueueError, Waker};
 use crate::redirect;
 use crate::rules::{Redirect, RulesError};
 use crate::serving::{Serving, ServingError, chain};
-use crate::shard::{Notice, ShardError, Shared};
 use crate::tap::TapError;
 use crate::watch::WatchError;
 
@@ -72,19 +72,11 @@ pub enum DaemonError {
     /// Files and devices.
     #[error(transparent)]
     Serving(#[from] ServingError),
-    /// A packet thread.
-    #[error("packet thread {number}")]
-    Shard {
-        /// Which.
-        number: usize,
-        /// Why.
-        source: ShardError,
-    },
     /// A packet thread panicked.
-    #[error("packet thread {number} panicked")]
-    ShardPanicked {
-        /// Which.
-        number: usize,
+    #[error("the packet thread of queue {queue} panicked")]
+    ThreadPanicked {
+        /// Its queue's number.
+        queue: u16,
     },
     /// A system call that never fails.
     #[error("{act}")]
@@ -148,19 +140,21 @@ struct Daemon {
     redirect: Option<Redirect>,
     /// What is wrong with the redirect, by bridge, or by nothing for all of it.
     troubles: BTreeMap<String, String>,
-    threads: Vec<std::thread::JoinHandle<Result<(), ShardError>>>,
-    ended: mpsc::UnboundedReceiver<usize>,
+    wakers: Vec<Waker>,
+    /// By the numbers of their queues.
+    threads: BTreeMap<u16, std::thread::JoinHandle<Result<(), QueueError>>>,
+    ended: mpsc::UnboundedReceiver<u16>,
 }
 
 /// Tells the loop that a thread ended, however it did.
 struct End {
-    number: usize,
-    to: mpsc::UnboundedSender<usize>,
+    queue: u16,
+    to: mpsc::UnboundedSender<u16>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        let _ = self.to.send(self.number);
+        let _ = self.to.send(self.queue);
     }
 }
 
@@ -169,8 +163,9 @@ impl Daemon {
         let Opened {
             config,
             path,
-            shards,
+            threads: packet_threads,
             counters,
+            wakers,
             shared,
             directory,
             links,
@@ -181,24 +176,25 @@ impl Daemon {
         let mut serving = Serving::new(&config, directory, links, claims, Arc::clone(&shared));
         serving.start(&opened.recorded, booted(), Instant::now().into_std())?;
         let (to, ended) = mpsc::unbounded_channel();
-        let mut threads = Vec::new();
-        for (number, mut shard) in shards.into_iter().enumerate() {
+        let mut threads = BTreeMap::new();
+        for mut packets in packet_threads {
+            let queue = packets.queue().number();
             let end = End {
-                number,
+                queue,
                 to: to.clone(),
             };
             let thread = std::thread::Builder::new()
-                .name(format!("packets-{number}"))
+                .name(format!("queue-{queue}"))
                 .stack_size(512 << 10)
                 .spawn(move || {
                     let _end = end;
-                    shard.run()
+                    packets.run()
                 })
                 .map_err(|source| DaemonError::System {
                     act: "start a packet thread",
                     source,
                 })?;
-            threads.push(thread);
+            threads.insert(queue, thread);
         }
         // After a restart the rules still stand, and requests already wait: only now, that they are answered.
         let redirect = match redirect::settings(&config) {
@@ -216,6 +212,7 @@ impl Daemon {
             serving,
             shared,
             counters,
+            wakers,
             notices: opened.notices,
             control: Some(opened.control),
             metrics: opened.metrics,
@@ -243,6 +240,7 @@ impl Daemon {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         let mut fed = Instant::now();
+        self.wake();
         self.tell(&[NotifyState::Ready]);
         let mut served = self.serving.served();
         self.tell_served(served);
@@ -268,7 +266,7 @@ impl Daemon {
                     continue;
                 }
                 Some(question) = questions.recv() => self.answer(question),
-                Some(number) = self.ended.recv() => return Err(self.end_of(number)),
+                Some(queue) = self.ended.recv() => return Err(self.end_of(queue)),
                 _ = hang_up.recv() => self.reload(),
                 _ = dump.recv() => self.dump(),
                 () = any(&mut stops) => break,
@@ -351,7 +349,7 @@ impl Daemon {
         }
     }
 
-    /// True when every packet thread was awake since this was last asked.
+    /// True when every packet thread was awake since this was last asked. For the next time, each is woken.
     fn alive(&mut self) -> bool {
         let mut all = true;
         for (before, counters) in self.beats.iter_mut().zip(&self.counters) {
@@ -359,7 +357,16 @@ impl Daemon {
             all &= *before != now;
             *before = now;
         }
+        self.wake();
         all
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            if let Err(error) = waker.wake() {
+                tracing::warn!(%error, "wake a packet thread");
+            }
+        }
     }
 
     fn reload(&mut self) {
@@ -398,22 +405,24 @@ impl Daemon {
 
     fn stop(self) -> Result<(), DaemonError> {
         self.tell(&[NotifyState::Stopping]);
-        let _ = self.shared.stop.write(1);
-        for (number, thread) in self.threads.into_iter().enumerate() {
-            match thread.join() {
-                Ok(ended) => ended.map_err(|source| DaemonError::Shard { number, source })?,
-                Err(_) => return Err(DaemonError::ShardPanicked { number }),
-            }
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.wake();
+        for (queue, thread) in self.threads {
+            let ended = thread.join();
+            ended.map_err(|_| DaemonError::ThreadPanicked { queue })??;
         }
         tracing::info!("stopped");
         Ok(())
     }
 
-    fn end_of(&mut self, number: usize) -> DaemonError {
-        let ended = self.threads.swap_remove(number).join();
-        match ended {
-            Ok(Err(source)) => DaemonError::Shard { number, source },
-            Ok(Ok(())) | Err(_) => DaemonError::ShardPanicked { number },
+    fn end_of(&mut self, queue: u16) -> DaemonError {
+        match self
+            .threads
+            .remove(&queue)
+            .map(std::thread::JoinHandle::join)
+        {
+            Some(Ok(Err(error))) => DaemonError::Queue(error),
+            Some(Ok(Ok(())) | Err(_)) | None => DaemonError::ThreadPanicked { queue },
         }
     }
 

@@ -1,6 +1,6 @@
 //! nfdhcpd: answers DHCPv4, DHCPv6, router and neighbour solicitations of a host's VMs, at their TAPs.
 //!
-//! The modules in the order a packet meets them: `shard` is the thread, `queue` takes the packet from the kernel,
+//! The modules in the order a packet meets them: `packets` is the thread, `queue` takes the packet from the kernel,
 //! `ports` finds what its TAP is served, `policer` counts it against the TAP's rate, `wire` reads its bytes,
 //! `responder` decides and writes the answer, `tap` sends it, `story` and `counters` keep what became of it.
 //!
@@ -24,6 +24,7 @@ pub mod link;
 pub mod metrics;
 pub mod netlink;
 pub mod outcome;
+pub mod packets;
 pub mod policer;
 pub mod ports;
 pub mod privileges;
@@ -32,7 +33,6 @@ pub mod redirect;
 pub mod responder;
 pub mod rules;
 pub mod serving;
-pub mod shard;
 pub mod story;
 pub mod tap;
 pub mod trace;

@@ -7,7 +7,9 @@
 mod message;
 
 use std::io;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use crate::wire::Protocol;
 
@@ -31,6 +33,24 @@ pub struct Queue {
     protocol: Protocol,
     slots: Box<[[u8; SLOT]]>,
     verdicts: Vec<u8>,
+    /// How many packets are asked for.
+    wanted: usize,
+}
+
+/// Whether to wait when no packet is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until there is one, or a [`Waker`] wakes.
+    ForOne,
+    /// No.
+    Not,
+}
+
+/// Wakes the thread that waits for a queue's packets.
+#[derive(Debug)]
+pub struct Waker {
+    fd: OwnedFd,
+    number: u16,
 }
 
 /// What went wrong with a queue.
@@ -103,6 +123,7 @@ impl Queue {
             protocol,
             slots: vec![[0; SLOT]; BATCH].into_boxed_slice(),
             verdicts: Vec::with_capacity(message::VERDICT * (BATCH + 1)),
+            wanted: 1,
         };
         match queue.configure("bind", &message::bind(number)) {
             Err(QueueError::Configure { source, .. })
@@ -132,13 +153,25 @@ impl Queue {
         self.number
     }
 
-    /// Takes what is there, up to [`BATCH`] packets, without waiting. `Ok` with an empty batch: nothing was there.
+    /// What wakes the thread that waits in [`Queue::receive`].
+    ///
+    /// # Errors
+    /// Without a free descriptor.
+    pub fn waker(&self) -> io::Result<Waker> {
+        Ok(Waker {
+            fd: self.fd.try_clone()?,
+            number: self.number,
+        })
+    }
+
+    /// Takes what is there, up to [`BATCH`] packets. `Ok` with an empty batch: nothing was there.
     ///
     /// # Errors
     /// [`QueueError::Overrun`] is to be counted and survived; [`QueueError::Receive`] means the queue is lost.
-    pub fn receive(&mut self) -> Result<Batch<'_>, QueueError> {
+    pub fn receive(&mut self, wait: Wait) -> Result<Batch<'_>, QueueError> {
         let mut lengths = [0; BATCH];
-        let taken = match receive_messages(self.fd.as_fd(), &mut self.slots, &mut lengths) {
+        let slots = self.slots.get_mut(..self.wanted).unwrap_or_default();
+        let taken = match receive_messages(self.fd.as_fd(), wait, slots, &mut lengths) {
             Ok(taken) => taken,
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR) => 0,
@@ -155,11 +188,14 @@ impl Queue {
                 }
             },
         };
+        // As many again and one: a lone packet is not charged for the room of a full batch.
+        self.wanted = (2 * taken).clamp(2, BATCH);
         self.verdicts.clear();
         Ok(Batch {
             queue: self,
             lengths,
             taken,
+            strange: 0,
             last: None,
         })
     }
@@ -191,12 +227,23 @@ impl AsFd for Queue {
     }
 }
 
+impl Waker {
+    /// Wakes: asks the kernel to acknowledge a request that changes nothing.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it.
+    pub fn wake(&self) -> io::Result<()> {
+        send(self.fd.as_fd(), &message::nothing(self.number))
+    }
+}
+
 /// Packets taken together. Ends with a verdict for each, also when it is dropped in a panic.
 #[derive(Debug)]
 pub struct Batch<'q> {
     queue: &'q mut Queue,
     lengths: [usize; BATCH],
     taken: usize,
+    strange: u64,
     last: Option<u32>,
 }
 
@@ -218,9 +265,19 @@ impl Batch<'_> {
     pub fn packet(&mut self, place: usize) -> Option<Packet<'_>> {
         let length = *self.lengths.get(place)?;
         let bytes = self.queue.slots.get(place)?.get(..length)?;
-        let attributes = Attributes::decode(bytes)?;
+        let Some(attributes) = Attributes::decode(bytes) else {
+            // What a waker asked for is an acknowledgement.
+            self.strange += u64::from(message::acknowledgement(bytes) != Some(0));
+            return None;
+        };
         self.last = Some(attributes.id);
         Some(attributes.into_packet(self.queue.protocol))
+    }
+
+    /// How many messages, of those looked at, were neither a packet nor a waker's.
+    #[must_use]
+    pub const fn strange(&self) -> u64 {
+        self.strange
     }
 
     /// Lets a packet of this batch go on.
@@ -325,37 +382,42 @@ fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: libc::c_int) -> 
 #[expect(unsafe_code, reason = "nix's recvmmsg allocates per call")]
 fn receive_messages(
     fd: BorrowedFd<'_>,
+    wait: Wait,
     slots: &mut [[u8; SLOT]],
     lengths: &mut [usize; BATCH],
 ) -> io::Result<usize> {
-    let empty = libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    };
-    let mut parts = [empty; BATCH];
-    // SAFETY: all-zero bytes are a valid mmsghdr: null pointers and zero lengths.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+    let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
     let wanted = slots.len().min(BATCH);
     for ((slot, part), header) in slots.iter_mut().zip(&mut parts).zip(&mut headers) {
-        part.iov_base = slot.as_mut_ptr().cast();
-        part.iov_len = SLOT;
+        let part = part.write(libc::iovec {
+            iov_base: slot.as_mut_ptr().cast(),
+            iov_len: SLOT,
+        });
+        // SAFETY: all-zero bytes are a valid mmsghdr: null pointers and zero lengths.
+        let header = header.write(unsafe { mem::zeroed() });
         header.msg_hdr.msg_iov = part;
         header.msg_hdr.msg_iovlen = 1;
     }
-    // SAFETY: each header points to one part, each part to one slot of SLOT bytes; all live through the call, and
-    // `wanted` is not over their number.
+    let flags = match wait {
+        Wait::ForOne => libc::MSG_WAITFORONE,
+        Wait::Not => libc::MSG_DONTWAIT,
+    };
+    // SAFETY: the first `wanted` headers are written and point to one part each, each part to one slot of SLOT bytes;
+    // all live through the call.
     let taken = unsafe {
         libc::recvmmsg(
             fd.as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             wanted as libc::c_uint,
-            libc::MSG_DONTWAIT,
-            std::ptr::null_mut(),
+            flags,
+            ptr::null_mut(),
         )
     };
     let taken = usize::try_from(taken).map_err(|_| io::Error::last_os_error())?;
-    for (length, header) in lengths.iter_mut().zip(&headers).take(taken) {
-        *length = header.msg_len as usize;
+    for (length, header) in lengths.iter_mut().zip(&headers).take(taken.min(wanted)) {
+        // SAFETY: it is one of the first `wanted`.
+        *length = unsafe { header.assume_init_ref() }.msg_len as usize;
     }
     Ok(taken)
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::wire::Frame;
@@ -162,33 +163,39 @@ const CHUNK: usize = 32;
 )]
 fn send_messages(fd: BorrowedFd<'_>, frames: &[Frame], taps: &[u32]) -> io::Result<usize> {
     let count = frames.len().min(taps.len()).min(CHUNK);
-    // SAFETY: all-zero bytes are valid in each of these: null pointers and zero numbers.
-    let mut addresses: [libc::sockaddr_ll; CHUNK] = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut parts: [libc::iovec; CHUNK] = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; CHUNK] = unsafe { std::mem::zeroed() };
+    let mut addresses = [const { MaybeUninit::<libc::sockaddr_ll>::uninit() }; CHUNK];
+    let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; CHUNK];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; CHUNK];
     let slots = addresses.iter_mut().zip(&mut parts).zip(&mut headers);
     for ((frame, tap), ((address, part), header)) in frames.iter().zip(taps).zip(slots) {
         let bytes = frame.as_slice();
-        address.sll_family = libc::AF_PACKET as libc::c_ushort;
-        address.sll_protocol = ether_type(bytes);
-        address.sll_ifindex = tap.cast_signed();
-        address.sll_halen = 6;
-        part.iov_base = bytes.as_ptr().cast_mut().cast();
-        part.iov_len = bytes.len();
+        let address = address.write(libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as libc::c_ushort,
+            sll_protocol: ether_type(bytes),
+            sll_ifindex: tap.cast_signed(),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: [0; 8],
+        });
+        let part = part.write(libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        });
+        // SAFETY: all-zero bytes are a valid mmsghdr: null pointers and zero lengths.
+        let header = header.write(unsafe { mem::zeroed() });
         header.msg_hdr.msg_name = (&raw mut *address).cast();
         header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         header.msg_hdr.msg_iov = part;
         header.msg_hdr.msg_iovlen = 1;
     }
-    // SAFETY: the first `count` headers point to an address and a part each, each part to the bytes of a frame, which
-    // the kernel only reads; all live through the call.
+    // SAFETY: the first `count` headers are written and point to an address and a part each, each part to the bytes of
+    // a frame, which the kernel only reads; all live through the call.
     let sent = unsafe {
         let count = count as libc::c_uint;
         libc::sendmmsg(
             fd.as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count,
             libc::MSG_DONTWAIT,
         )

@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 
 use nfdhcpd::link::{Link, LinkEvent};
 use nfdhcpd::netlink::Links;
-use nfdhcpd::queue::{Queue, QueueError};
+use nfdhcpd::queue::{Queue, QueueError, Wait};
 use nfdhcpd::tap::{Outbox, Sent, Tap};
 use nfdhcpd::wire::Protocol;
 use nix::sched::{CloneFlags, unshare};
@@ -167,9 +167,27 @@ fn a_queue_that_is_taken_says_so_and_queue_zero_is_one() {
         let open = || Queue::open(0, Protocol::Dhcpv4, 100, true);
         let mut first = open().unwrap();
         assert!(matches!(open(), Err(QueueError::Taken { number: 0 })));
-        assert!(first.receive().unwrap().is_empty());
+        assert!(first.receive(Wait::Not).unwrap().is_empty());
         drop(first);
         open().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_packets_is_woken_and_takes_it_for_no_packet() {
+    in_namespace(|| {
+        let mut queue = Queue::open(7, Protocol::Dhcpv4, 100, false).unwrap();
+        let waker = queue.waker().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut batch = queue.receive(Wait::ForOne).unwrap();
+                let packets = (0..batch.len()).filter(|place| batch.packet(*place).is_some());
+                (packets.count(), batch.len(), batch.strange())
+            });
+            waker.wake().unwrap();
+            assert_eq!(waiting.join().unwrap(), (0, 1, 0));
+        });
+        assert!(queue.receive(Wait::Not).unwrap().is_empty());
     });
 }
 

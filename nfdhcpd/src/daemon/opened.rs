@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::mpsc;
 
 use super::DaemonError;
@@ -17,11 +17,11 @@ use crate::config::{Absent, Config, Rules};
 use crate::counters::Counters;
 use crate::ctl::SOCKET;
 use crate::netlink::Links;
+use crate::packets::{Key, Notice, PacketThread, Shared};
 use crate::policer::Policy;
 use crate::ports::Ports;
 use crate::privileges;
-use crate::queue::Queue;
-use crate::shard::{Key, Notice, Shard, Shared};
+use crate::queue::{Queue, Waker};
 use crate::tap::Tap;
 use crate::trace::Tracer;
 use crate::watch::Directory;
@@ -31,8 +31,9 @@ use crate::watch::Directory;
 pub struct Opened {
     pub(super) config: Config,
     pub(super) path: Option<PathBuf>,
-    pub(super) shards: Vec<Shard>,
+    pub(super) threads: Vec<PacketThread>,
     pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) wakers: Vec<Waker>,
     pub(super) shared: Arc<Shared>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) directory: Directory,
@@ -63,18 +64,11 @@ impl Opened {
                 found.map(|identity| (user, identity))
             }
         };
-        let system = |act| {
-            move |source: nix::Error| DaemonError::System {
-                act,
-                source: source.into(),
-            }
-        };
         let (notify, notices) = mpsc::channel(NOTICES);
         let key = match config.rules {
             Rules::Managed { .. } => Key::Mark(config.mark),
             Rules::External => Key::Device(config.unserved),
         };
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let shared = Arc::new(Shared {
             ports: ArcSwap::from_pointee(Ports::new(Policy::from(config.rate))),
             tap: Tap::open()?,
@@ -82,10 +76,16 @@ impl Opened {
             clock: Clock::start(),
             tracer: Tracer::default(),
             notices: notify,
-            stop: EventFd::from_flags(flags).map_err(system("make an event descriptor"))?,
+            stop: AtomicBool::new(false),
         });
-        let counters: Vec<_> = (0..config.queues.shards).map(|_| Arc::default()).collect();
-        let shards = open_shards(&config, &shared, &counters)?;
+        let threads = open_queues(&config, &shared)?;
+        let counters = threads.iter().map(PacketThread::counters).collect();
+        let wakers = threads.iter().map(|thread| thread.queue().waker());
+        let wakers = wakers.collect::<io::Result<_>>();
+        let wakers = wakers.map_err(|source| DaemonError::System {
+            act: "keep a second descriptor of a queue",
+            source,
+        })?;
         make_directory(&config.runtime, identity.map(|(_, identity)| identity))?;
         let directory = Directory::open(&config.bindings)?;
         let links = Links::open()?;
@@ -100,8 +100,9 @@ impl Opened {
         Ok(Self {
             config,
             path,
-            shards,
+            threads,
             counters,
+            wakers,
             shared,
             notices,
             directory,
@@ -115,31 +116,22 @@ impl Opened {
     }
 }
 
-fn open_shards(
-    config: &Config,
-    shared: &Arc<Shared>,
-    counters: &[Arc<Counters>],
-) -> Result<Vec<Shard>, DaemonError> {
+/// A thread for each queue: all shards of each protocol.
+fn open_queues(config: &Config, shared: &Arc<Shared>) -> Result<Vec<PacketThread>, DaemonError> {
     let fail_open = matches!(
         config.rules,
         Rules::Managed {
             on_absent: Absent::Pass
         }
     );
-    (0u16..)
-        .zip(counters)
-        .map(|(number, counters)| {
-            let queues = config.queues.first().map(|(protocol, first)| {
-                Queue::open(first + number, protocol, config.queues.length, fail_open)
-            });
-            let queues: Vec<Queue> = queues.into_iter().collect::<Result<_, _>>()?;
-            let shard = Shard::new(queues, Arc::clone(shared), Arc::clone(counters));
-            shard.map_err(|source| DaemonError::Shard {
-                number: usize::from(number),
-                source,
-            })
-        })
-        .collect()
+    let mut threads = Vec::new();
+    for (protocol, first) in config.queues.first() {
+        for shard in 0..config.queues.shards {
+            let queue = Queue::open(first + shard, protocol, config.queues.length, fail_open)?;
+            threads.push(PacketThread::new(queue, Arc::clone(shared)));
+        }
+    }
+    Ok(threads)
 }
 
 fn object(act: &'static str, object: impl ToString) -> impl FnOnce(io::Error) -> DaemonError {

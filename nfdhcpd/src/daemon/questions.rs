@@ -98,11 +98,7 @@ impl Daemon {
                 "the binding directory {directory} is gone: no change is seen"
             ));
         }
-        if self
-            .threads
-            .iter()
-            .any(std::thread::JoinHandle::is_finished)
-        {
+        if self.threads.values().any(|thread| thread.is_finished()) {
             problems.push(String::from("a packet thread has ended"));
         }
         Health {

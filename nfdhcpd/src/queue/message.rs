@@ -187,6 +187,11 @@ pub(super) fn fail_open(queue: u16) -> Vec<u8> {
     config(queue, &[(CONFIG_FLAGS, &flag), (CONFIG_MASK, &flag)])
 }
 
+/// Changes nothing and is acknowledged all the same.
+pub(super) fn nothing(queue: u16) -> Vec<u8> {
+    config(queue, &[])
+}
+
 /// A request for an acknowledged change of a queue.
 fn config(queue: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);

@@ -1,16 +1,14 @@
-//! A packet thread: the whole trip, from the queue to the verdict.
+//! A packet thread: one queue, and the whole trip of its packets, from the queue to the verdict.
 //!
-//! Each shard has one queue of each protocol and takes one bounded batch of each in turn, so that no protocol starves
-//! another. It waits only when a turn found nothing more.
+//! Each queue has a thread of its own that waits in the very call that takes packets: nothing stands between a packet
+//! and its answer, and no protocol waits for another. What is told of a packet is told when its answer is on its way.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::EventFd;
+use nfdhcpd_binding::MacAddr;
 use tokio::sync::mpsc;
 
 use crate::asked::Asked;
@@ -19,7 +17,7 @@ use crate::config::Absent;
 use crate::counters::Counters;
 use crate::outcome::Outcome;
 use crate::ports::{Port, Ports};
-use crate::queue::{BATCH, Packet, Queue, QueueError};
+use crate::queue::{BATCH, Packet, Queue, QueueError, Wait};
 use crate::responder::{Decision, Ignored, answer};
 use crate::rules::plan::Mark;
 use crate::story::Event;
@@ -65,196 +63,178 @@ pub struct Shared {
     pub tracer: Tracer,
     /// To the rest of the daemon; what does not fit is lost.
     pub notices: mpsc::Sender<Notice>,
-    /// Readable when the threads are to end.
-    pub stop: EventFd,
+    /// The threads are to end once they have answered what waits; to be seen, each is woken.
+    pub stop: AtomicBool,
 }
 
 /// One packet thread's own things.
 #[derive(Debug)]
-pub struct Shard {
-    queues: Vec<Queue>,
-    epoll: Epoll,
+pub struct PacketThread {
+    queue: Queue,
     outbox: Outbox,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
 }
 
-/// Why a packet thread ended before it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum ShardError {
-    /// Waiting failed.
-    #[error("wait for packets")]
-    Wait(#[source] Errno),
-    /// A queue is lost.
-    #[error(transparent)]
-    Queue(QueueError),
-}
+/// Batches taken after the order to end, so that what already waits is answered.
+const LAST_BATCHES: usize = 256;
 
-/// Milliseconds of waiting after which the thread shows that it lives.
-const BEAT: u16 = 500;
-
-/// Turns given to the queues after the order to end, so that what already waits is answered.
-const LAST_TURNS: usize = 256;
-
-const STOP: u64 = u64::MAX;
-
-impl Shard {
+impl PacketThread {
     /// A thread's things; it takes packets once it runs.
-    ///
-    /// # Errors
-    /// When the kernel refuses an epoll.
-    pub fn new(
-        queues: Vec<Queue>,
-        shared: Arc<Shared>,
-        counters: Arc<Counters>,
-    ) -> Result<Self, ShardError> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(ShardError::Wait)?;
-        for (place, queue) in (0u64..).zip(&queues) {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, place);
-            epoll.add(queue, event).map_err(ShardError::Wait)?;
-        }
-        let stop = EpollEvent::new(EpollFlags::EPOLLIN, STOP);
-        epoll.add(&shared.stop, stop).map_err(ShardError::Wait)?;
-        Ok(Self {
-            queues,
-            epoll,
+    #[must_use]
+    pub fn new(queue: Queue, shared: Arc<Shared>) -> Self {
+        Self {
+            queue,
             outbox: Outbox::new(BATCH),
             shared,
-            counters,
-        })
+            counters: Arc::default(),
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// The queue it takes packets from.
+    #[must_use]
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Answers packets until told to stop; then what still waits is answered.
     ///
     /// # Errors
-    /// When waiting fails or a queue is lost.
-    pub fn run(&mut self) -> Result<(), ShardError> {
-        let mut ready = [EpollEvent::empty(); 8];
-        loop {
-            let count = match self.epoll.wait(&mut ready, EpollTimeout::from(BEAT)) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => 0,
-                Err(errno) => return Err(ShardError::Wait(errno)),
-            };
+    /// When the queue is lost.
+    pub fn run(&mut self) -> Result<(), QueueError> {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.batch(Wait::ForOne)?;
             self.counters.beats.add(1);
-            for event in ready.iter().take(count) {
-                if event.data() == STOP {
-                    return self.finish();
-                }
-                self.turn(event.data() as usize)?;
-            }
         }
-    }
-
-    fn finish(&mut self) -> Result<(), ShardError> {
-        for _ in 0..LAST_TURNS {
-            let mut taken = 0;
-            for place in 0..self.queues.len() {
-                taken += self.turn(place)?;
-            }
-            if taken == 0 {
+        for _ in 0..LAST_BATCHES {
+            if self.batch(Wait::Not)? == 0 {
                 break;
             }
         }
         Ok(())
     }
 
-    /// One batch of one queue: taken, answered, sent, judged. How many packets it was.
-    fn turn(&mut self, place: usize) -> Result<usize, ShardError> {
+    /// One batch: taken, answered, sent, told of, judged. How many messages it was.
+    fn batch(&mut self, wait: Wait) -> Result<usize, QueueError> {
         let Self {
-            queues,
+            queue,
             outbox,
             shared,
             counters,
-            ..
         } = self;
-        let Some(queue) = queues.get_mut(place) else {
-            return Ok(0);
-        };
         let protocol = queue.protocol();
-        let mut batch = match queue.receive() {
+        let mut batch = match queue.receive(wait) {
             Ok(batch) => batch,
             Err(QueueError::Overrun { .. }) => {
                 counters.overruns.add(1);
                 return Ok(0);
             }
-            Err(error) => return Err(ShardError::Queue(error)),
+            Err(error) => return Err(error),
         };
         let taken = batch.len();
         if taken == 0 {
             return Ok(0);
         }
-        let start = shared.clock.nanoseconds();
+        let now = shared.clock.nanoseconds();
         let ports = shared.ports.load();
-        for place in 0..taken {
+        let mut answered = [const { None }; BATCH];
+        for (place, slot) in answered.iter_mut().enumerate().take(taken) {
             let Some(packet) = batch.packet(place) else {
-                counters.strange.add(1);
                 continue;
             };
             let id = packet.id;
-            let outcome = take(shared, &ports, &packet, start, outbox);
-            counters.packet(protocol, outcome);
-            if outcome.passes() {
+            let told = take(shared, &ports, &packet, now, outbox);
+            if told.outcome.passes() {
                 batch.accept(id);
             }
+            *slot = Some(told);
         }
         counters.sent(shared.tap.send(outbox));
+        let sent = shared.clock.nanoseconds();
+        let mut packets = 0;
+        for told in answered.iter().flatten() {
+            packets += 1;
+            counters.packet(protocol, told.outcome);
+            if let Some(port) = told.port {
+                tell(shared, port, told, now, sent);
+            }
+        }
+        counters.strange.add(batch.strange());
+        if packets > 0 {
+            counters.batch(packets, sent.saturating_sub(now));
+        }
         if batch.finish().is_err() {
             counters.verdict_errors.add(1);
         }
-        counters.batch(
-            taken as u64,
-            shared.clock.nanoseconds().saturating_sub(start),
-        );
         Ok(taken)
     }
 }
 
-/// One packet: whose is it, what is the answer, what is told of it.
-fn take(
+/// What there is to tell of a packet.
+struct Told<'p> {
+    port: Option<&'p Port>,
+    asked: Asked,
+    source: Option<MacAddr>,
+    outcome: Outcome,
+}
+
+/// One packet: whose is it, and what is the answer.
+fn take<'p>(
     shared: &Shared,
-    ports: &Ports,
+    ports: &'p Ports,
     packet: &Packet<'_>,
     now: u64,
     outbox: &mut Outbox,
-) -> Outcome {
-    let tap = tap_of(shared.key, packet);
-    let Some(port) = tap.and_then(|tap| ports.find(tap)) else {
-        let passes = shared.key == Key::Device(Absent::Pass);
-        return Outcome::from(if passes {
-            Decision::NotOurs
-        } else {
-            Decision::Ignore(Ignored::NoBinding)
-        });
-    };
+) -> Told<'p> {
     let inbound = &packet.inbound;
-    let outcome = if port.record.bucket.take(now, ports.policy) {
-        decide(port, packet, outbox)
-    } else {
-        Outcome::from(Decision::Ignore(Ignored::RateLimited))
+    let port = tap_of(shared.key, packet).and_then(|tap| ports.find(tap));
+    let outcome = match port {
+        Some(port) if port.record.bucket.take(now, ports.policy) => decide(port, packet, outbox),
+        Some(_) => Outcome::from(Decision::Ignore(Ignored::RateLimited)),
+        None if shared.key == Key::Device(Absent::Pass) => Outcome::from(Decision::NotOurs),
+        None => Outcome::from(Decision::Ignore(Ignored::NoBinding)),
     };
-    let asked = Asked::read(inbound.protocol, inbound.payload);
+    Told {
+        port: port.map(Arc::as_ref),
+        asked: Asked::read(inbound.protocol, inbound.payload),
+        source: inbound.source,
+        outcome,
+    }
+}
+
+/// Tells the TAP's story, the rest of the daemon and who watches. `taken` and `sent`: when the batch was taken and
+/// its answers had left.
+fn tell(shared: &Shared, port: &Port, told: &Told<'_>, taken: u64, sent: u64) {
+    let Told {
+        asked,
+        source,
+        outcome,
+        ..
+    } = *told;
     let event = Event {
-        at: now / 1_000_000,
+        at: taken / 1_000_000,
         asked,
         outcome,
     };
-    port.record
-        .story
-        .tell(inbound.protocol, event, inbound.source);
+    port.record.story.tell(asked.protocol(), event, source);
     if outcome == Outcome::from(Decision::Advertise) {
         if !port.record.advertise.swap(true, Ordering::Relaxed) {
             let _ = shared.notices.try_send(Notice::Advertise { tap: port.tap });
         }
     } else if outcome.is_decline() {
-        report_decline(shared, port, now);
+        report_decline(shared, port, taken);
     }
     if shared.tracer.watches(port.tap) {
-        let taken = shared.clock.nanoseconds().saturating_sub(now);
-        shared.tracer.tell(port.tap, event, inbound.source, taken);
+        let took = sent.saturating_sub(taken);
+        shared.tracer.tell(port.tap, event, source, took);
     }
-    tracing::trace!(ifindex = port.tap, asked = %event.asked, outcome = %outcome, "packet");
-    outcome
+    tracing::trace!(ifindex = port.tap, asked = %asked, outcome = %outcome, "packet");
 }
 
 fn tap_of(key: Key, packet: &Packet<'_>) -> Option<u32> {
