@@ -1,5 +1,6 @@
 //! Lists that may be long: read as raw messages, so that what is not looked for is not decoded, and left off as soon as
 //! the answer is known. A socket of its own, closed with the list: what the kernel has not written yet it never writes.
+//! And it writes no part of a list ahead: each is looked at before it is taken, and there is no room for the next.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -15,9 +16,11 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::NetlinkError;
 
-/// Room for what the kernel fills per read of a list. Small: as soon as one part is read the kernel fills the next, also
-/// when that is never read.
+/// Room for what the kernel fills per read of a list.
 const BUFFER: usize = 8 * 1024;
+/// The socket's receive buffer, as small as the kernel makes it: it writes the next part of a list as soon as a part is
+/// looked at, unless what waits there takes more than half of this.
+const NO_ROOM: libc::c_int = 1;
 const HEADER: usize = 16;
 
 /// One message of a list, not decoded yet.
@@ -77,6 +80,7 @@ fn exchange(
     socket
         .set_netlink_get_strict_chk(true)
         .map_err(NetlinkError::Open)?;
+    socket.set_rx_buf_sz(NO_ROOM).map_err(NetlinkError::Open)?;
     let mut message = NetlinkMessage::from(request);
     message.header.flags = NLM_F_REQUEST | flags;
     message.finalize();
@@ -85,9 +89,11 @@ fn exchange(
     socket
         .send_to(&buffer, &SocketAddr::new(0, 0), 0)
         .map_err(NetlinkError::Refused)?;
+    let mut buffer = Vec::with_capacity(BUFFER);
     loop {
-        let mut buffer = Vec::with_capacity(BUFFER);
-        socket.recv(&mut buffer, 0).map_err(NetlinkError::Refused)?;
+        buffer.clear();
+        let seen = socket.recv(&mut buffer, libc::MSG_PEEK);
+        seen.map_err(NetlinkError::Refused)?;
         let mut rest = buffer.as_slice();
         while let Some((kind, message, behind)) = split(rest) {
             rest = behind;
@@ -102,6 +108,8 @@ fn exchange(
                 }
             }
         }
+        buffer.clear();
+        socket.recv(&mut buffer, 0).map_err(NetlinkError::Refused)?;
     }
 }
 

@@ -17,7 +17,7 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -35,6 +35,10 @@ const FRA_IIFNAME: u16 = 3;
 const ROUTE_HEADER: usize = 12;
 /// A default route has none.
 const RTA_DST: u16 = 1;
+/// The last global unicast address (RFC 4291 §2.4; 2000::/3): nobody's, so that only a default route leads there.
+const FARTHEST: Ipv6Addr = Ipv6Addr::new(
+    0x3fff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff,
+);
 
 /// What a table says about one family: where its default route goes, and its prefixes.
 #[derive(Debug, Default)]
@@ -69,8 +73,9 @@ impl Netlink {
     }
 
     /// The way out of a table; of IPv6 only with `v6`. Prefixes are looked for only when `whole`: that reads the table to
-    /// its end. Otherwise the IPv4 list is left behind its first entry, the default route, and the IPv6 list holds the routes of
-    /// the IPv4 uplink only, unless there is no default route among them.
+    /// its end. Otherwise the IPv4 list is left behind its first entry, the default route, and the IPv6 one is looked up as the
+    /// way of a packet that comes in by the IPv4 uplink. Only where no rule sends such a packet into this table the IPv6
+    /// list is read: the routes of the IPv4 uplink, and if there is no default route among them, all.
     ///
     /// # Errors
     /// See [`Netlink::link`].
@@ -84,9 +89,12 @@ impl Netlink {
         let way4 = way(AddressFamily::Inet, id, None, whole)?;
         let device4 = way4.default.map(|(_, device, _)| device);
         let mut way6 = match device4.filter(|_| v6 && !whole) {
-            Some(device) => way(AddressFamily::Inet6, id, Some(device), false)?,
+            Some(device) => way_out(id, device)?,
             None => Way::default(),
         };
+        if let Some(device) = device4.filter(|_| v6 && !whole && way6.default.is_none()) {
+            way6 = way(AddressFamily::Inet6, id, Some(device), false)?;
+        }
         if v6 && way6.default.is_none() {
             way6 = way(AddressFamily::Inet6, id, None, whole)?;
         }
@@ -299,6 +307,35 @@ fn way(
         // A table that nothing was ever put in does not exist.
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(way),
         read => read.map(|()| way),
+    }
+}
+
+/// The IPv6 default route by which a packet that came in by this device would leave, if that is the table's: asks the
+/// kernel for one route, where a list of the table costs as much as there are NICs in it.
+fn way_out(table: u32, device: u32) -> Result<Way, NetlinkError> {
+    let mut request = RouteMessage::default();
+    request.header.address_family = AddressFamily::Inet6;
+    request.header.destination_prefix_length = 128;
+    request.header.flags = RouteFlags::FibMatch;
+    request.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet6(FARTHEST)),
+        RouteAttribute::Iif(device),
+    ];
+    let mut way = Way::default();
+    let answer = get(RouteNetlinkMessage::GetRoute(request), |raw| {
+        if let RouteNetlinkMessage::NewRoute(message) = raw.decode()?
+            && message.header.destination_prefix_length == 0
+            && table_of(&message) == table
+            && let Some(destination) = destination(&message)
+        {
+            way.add(&message, destination);
+        }
+        Ok(())
+    });
+    match answer {
+        // There is no such way, or no IPv6.
+        Err(NetlinkError::Refused(_)) => Ok(way),
+        answer => answer.map(|()| way),
     }
 }
 

@@ -16,8 +16,9 @@ pub(super) fn wiring(request: &Request, bridge: &IfName, link: &Link) -> Wiring 
         address: port_address(request.mac),
         mtu: Some(link.mtu),
         master: Some(bridge.clone()),
-        // The host takes no part in the VM's link: without a link-local address it neither solicits nor reports there.
-        sysctls: vec![Setting::new("ipv6/conf", tap, "addr_gen_mode", "1")],
+        // The host takes no part in the VM's link: it has no address there, neither solicits nor reports, and keeps no routes
+        // that a host with a thousand such NICs would walk for the next one.
+        sysctls: vec![Setting::new("ipv6/conf", tap, "disable_ipv6", "1")],
         shared_sysctls: Vec::new(),
         expected_sysctls: Vec::new(),
         rules: Vec::new(),

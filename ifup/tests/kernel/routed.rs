@@ -167,3 +167,51 @@ fn the_routers_link_local_address_is_there_at_once() {
         assert_eq!(transmits.unwrap(), "0\n");
     });
 }
+
+/// With a rule for what comes in by the uplink the table's IPv6 default route is looked up; without one, and where that
+/// rule leads into another table, it is found all the same.
+#[test]
+fn the_ipv6_uplink_is_the_tables_whatever_rule_there_is() {
+    in_namespace(|| {
+        let _tap = Tap::open("tap0");
+        let nic = Nic::routed("tap0", 2);
+        let plan = nic.run("--dry-run up");
+        let proxy = "ip -6 neigh add proxy 2001:db8:79:0:a800:ff:fe00:2 dev eth1\n";
+        assert!(plan.contains(proxy), "{plan}");
+
+        ip("-6 rule del iif eth1 lookup 79 priority 100");
+        assert_eq!(nic.run("--dry-run up"), plan, "no rule");
+
+        ip("-6 route add default dev br0 table 80");
+        ip("-6 rule add iif eth1 lookup 80 priority 100");
+        assert_eq!(nic.run("--dry-run up"), plan, "a rule into another table");
+
+        ip("-6 rule del iif eth1 lookup 80 priority 100");
+        ip("-6 rule add iif eth1 lookup 79 priority 100");
+        ip("-6 route add blackhole 2000::/3 table 79");
+        assert_eq!(nic.run("--dry-run up"), plan, "a wider prefix");
+    });
+}
+
+/// Lists that come in many parts are read to their end.
+#[test]
+fn long_tables_and_long_rules_are_read_whole() {
+    in_namespace(|| {
+        let _tap = Tap::open("tap0");
+        // Before 10.79.0.0/24 in the table's order, before tap0's in the rules'.
+        for number in 1..=200 {
+            ip(&format!("route add 10.1.1.{number} dev eth1 table 79"));
+            ip(&format!(
+                "rule add iif other{number} lookup 79 priority 200"
+            ));
+        }
+        let nic = Nic::routed("tap0", 2);
+        nic.run("up");
+        assert_eq!(nic.run("--dry-run up"), "", "its own rule is found");
+        let untold = nic.clone().with("NETWORK_NAME", "");
+        let plan = untold.run("--dry-run up");
+        assert!(plan.contains("SUBNET=10.79.0.0/24\n"), "{plan}");
+        nic.run("down --now");
+        assert!(!ip("rule").contains("tap0"));
+    });
+}
