@@ -13,6 +13,7 @@ mod frames;
 mod generator;
 mod lab;
 mod machine;
+mod page;
 mod report;
 mod server;
 mod stats;

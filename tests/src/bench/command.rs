@@ -1,7 +1,6 @@
 //! The command line: which questions are asked, how long, and where the answers go.
 
 use std::env;
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,13 +15,10 @@ use super::client::Load;
 use super::cpu::on_cpu;
 use super::floor::{self, Variant};
 use super::machine::Machine;
+use super::page::Page;
 use super::report::{Faults, Report, Section};
 use super::server::GENERATOR_CPU;
 use crate::world::{self, World};
-
-/// The lines of a page the figures stand between.
-const FIGURES: &str = "<!-- figures -->";
-const END_OF_FIGURES: &str = "<!-- end of figures -->";
 
 /// nfdhcpd and snf-ifup against the least that can be done.
 #[derive(Debug, Parser)]
@@ -57,7 +53,7 @@ pub(crate) struct Arguments {
     /// Write one JSON object instead of tables.
     #[arg(long)]
     json: bool,
-    /// Replace what stands in FILE between the lines `<!-- figures -->` and `<!-- end of figures -->`.
+    /// Replace what stands in FILE, any page, between the lines `<!-- figures -->` and `<!-- end of figures -->`.
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
 }
@@ -151,6 +147,8 @@ fn advertise() -> Result<()> {
 }
 
 fn measure(arguments: &Arguments) -> Result<()> {
+    // Before anything is measured for nothing, and outside the world, which has directories of its own at some paths.
+    let page = arguments.into.as_deref().map(Page::open).transpose()?;
     let Some(world) = world::enter_program()? else {
         return Ok(());
     };
@@ -194,28 +192,12 @@ fn measure(arguments: &Arguments) -> Result<()> {
         sections,
     };
     let text = report.markdown()?;
-    if let Some(path) = &arguments.into {
-        let page = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let page = replaced(&page, &text)
-            .with_context(|| format!("{}: no place for figures", path.display()))?;
-        fs::write(path, page).with_context(|| format!("write {}", path.display()))?;
-    }
     if arguments.json {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         writeln!(io::stdout(), "{text}")?;
     }
-    Ok(())
-}
-
-/// A page with other figures between its two lines.
-fn replaced(page: &str, figures: &str) -> Option<String> {
-    let (before, rest) = page.split_once(FIGURES)?;
-    let (_, after) = rest.split_once(END_OF_FIGURES)?;
-    Some(format!(
-        "{before}{FIGURES}\n\n{}\n\n{END_OF_FIGURES}{after}",
-        figures.trim()
-    ))
+    page.map_or(Ok(()), |page| page.put(&text))
 }
 
 fn ask(
@@ -260,23 +242,5 @@ impl Progress {
         // A progress line nobody reads is no loss.
         let _ = write!(out, "{before}[{place}/{of} {seconds:3} s] {what}{after}");
         let _ = out.flush();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_replaced_between_their_lines() {
-        let page = "before <!-- figures -->\nold\n<!-- end of figures -->\nafter";
-        let new = "before <!-- figures -->\n\nnew\n\n<!-- end of figures -->\nafter";
-        assert_eq!(replaced(page, "new\n").as_deref(), Some(new));
-        assert_eq!(
-            replaced(new, "new").as_deref(),
-            Some(new),
-            "twice changes nothing"
-        );
-        assert_eq!(replaced("no place", "new"), None);
     }
 }
