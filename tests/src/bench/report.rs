@@ -166,9 +166,10 @@ fn table(out: &mut String, columns: &[&str], rows: &[Vec<String>]) -> std::fmt::
     writeln!(out)
 }
 
-/// Three significant digits, more for large numbers.
+/// Three significant digits, more for large numbers; nothing of what was not measured.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
+        none if none.is_nan() => String::new(),
         0.0 => "0".to_owned(),
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -176,8 +177,11 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// "median [min, max]".
+/// "median [min, max]"; nothing of what was not measured.
 pub(crate) fn spread(found: Spread) -> String {
+    if found.median.is_nan() {
+        return String::new();
+    }
     format!(
         "{} [{}, {}]",
         number(found.median),
@@ -203,6 +207,17 @@ mod tests {
         assert_eq!(target.measured, "1.25 [1, 1.50]");
         assert!(!Target::new("rate", Bound::AtLeast(1.3), "", found).met);
         assert!(!Target::none("frames on the LAN", 1).met);
+    }
+
+    /// As with `--only`, where there is nothing to compare with.
+    #[test]
+    fn what_was_not_measured_is_left_blank() {
+        let nothing = Spread {
+            median: f64::NAN,
+            min: f64::NAN,
+            max: f64::NAN,
+        };
+        assert_eq!((number(f64::NAN), spread(nothing)), Default::default());
     }
 
     #[test]
