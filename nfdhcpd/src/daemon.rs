@@ -238,8 +238,7 @@ impl Daemon {
         let mut questions = self.listen().map_err(system("take questions"))?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
-        let mut fed = Instant::now();
+        let watched = sd_notify::watchdog_enabled().is_some();
         self.wake();
         self.tell(&[NotifyState::Ready]);
         let mut served = self.serving.served();
@@ -277,8 +276,7 @@ impl Daemon {
                         served = self.serving.served();
                         self.tell_served(served);
                     }
-                    if watchdog.is_some_and(|period| fed.elapsed() >= period) && self.alive() {
-                        fed = Instant::now();
+                    if watched && self.alive() {
                         self.tell(&[NotifyState::Watchdog]);
                     }
                 }

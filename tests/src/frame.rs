@@ -187,6 +187,24 @@ pub fn dhcpv4_type(message: &v4::Message) -> Option<v4::MessageType> {
     }
 }
 
+/// The DHCPv4 message of a kind that a frame carries; `None` if it carries another, or none.
+#[must_use]
+pub fn dhcpv4(frame: &[u8], kind: v4::MessageType) -> Option<v4::Message> {
+    let Message::Dhcpv4(message) = read(frame)? else {
+        return None;
+    };
+    (dhcpv4_type(&message) == Some(kind)).then_some(*message)
+}
+
+/// The lease a DHCPv4 message names (option 51), seconds.
+#[must_use]
+pub fn lease_time(message: &v4::Message) -> Option<u32> {
+    match message.opts().get(v4::OptionCode::AddressLeaseTime) {
+        Some(v4::DhcpOption::AddressLeaseTime(seconds)) => Some(*seconds),
+        _ => None,
+    }
+}
+
 /// One line for a timeline.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,9 +222,7 @@ impl fmt::Display for Message {
                 {
                     write!(f, " for {address}")?;
                 }
-                if let Some(v4::DhcpOption::AddressLeaseTime(seconds)) =
-                    message.opts().get(v4::OptionCode::AddressLeaseTime)
-                {
+                if let Some(seconds) = lease_time(message) {
                     write!(f, " lease {seconds} s")?;
                 }
                 if let Some(v4::DhcpOption::Router(routers)) =

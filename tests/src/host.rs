@@ -1,15 +1,14 @@
 //! A Ganeti node: a namespace in which nfdhcpd and snf-ifup run, with bridges, uplinks and TAPs.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::namespace::Namespace;
+use crate::notifications::Notifications;
 use crate::program::Program;
 use crate::tap::Tap;
 use crate::wait;
@@ -166,31 +165,37 @@ impl Host {
     /// # Errors
     /// When it is not ready soon; what it said is in the error.
     pub fn nfdhcpd(&self, configuration: &str) -> Result<Nfdhcpd> {
+        Ok(self.notifying_nfdhcpd(configuration, &[])?.0)
+    }
+
+    /// The same, with variables of its environment, and with what it tells its service manager from then on.
+    ///
+    /// # Errors
+    /// As [`Host::nfdhcpd`].
+    pub fn notifying_nfdhcpd(
+        &self,
+        configuration: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<(Nfdhcpd, Notifications)> {
         self.namespace.write(CONFIGURATION, configuration)?;
-        let notify = self.namespace.path("/run/notify");
-        // A socket of a daemon that was here before may be left.
-        let _ = fs::remove_file(&notify);
-        let socket = UnixDatagram::bind(&notify).context("bind the notification socket")?;
-        fs::set_permissions(&notify, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let notifications = Notifications::listen(&self.namespace)?;
         let mut command = self.program("nfdhcpd");
         command
             .args(["run", "--config", CONFIGURATION])
-            .env("NOTIFY_SOCKET", "/run/notify");
+            .env("NOTIFY_SOCKET", notifications.socket())
+            .envs(environment.iter().copied());
         let mut program = Program::start(&format!("{}-nfdhcpd", self.namespace.name()), command)?;
-        let ready = wait::until("nfdhcpd is ready", wait::SOON, || {
-            let mut room = [0; 4096];
-            let length = socket.recv(&mut room).unwrap_or(0);
-            let text = String::from_utf8_lossy(room.get(..length).unwrap_or_default());
+        let ready = notifications.told(wait::SOON, |told| {
             anyhow::ensure!(program.is_running()?, "nfdhcpd ended");
-            Ok(text.lines().any(|line| line == "READY=1"))
+            Ok(told.lines().any(|line| line == "READY=1"))
         });
         ready
             .with_context(|| format!("nfdhcpd said:\n{}", program.output().unwrap_or_default()))?;
-        Ok(Nfdhcpd {
+        let daemon = Nfdhcpd {
             namespace: self.namespace.clone(),
             program,
-        })
+        };
+        Ok((daemon, notifications))
     }
 }
 

@@ -87,6 +87,13 @@ impl Wire {
         lock(&self.shared.record).clone()
     }
 
+    /// What all frames so far say, without those that are not our business.
+    #[must_use]
+    pub fn messages(&self) -> Vec<(Direction, Message)> {
+        let read = |frame: Frame| Some((frame.direction, frame::read(&frame.bytes)?));
+        self.record().into_iter().filter_map(read).collect()
+    }
+
     /// Waits for a message in which `look` finds something; all since the beginning, or since [`Wire::forget`], count.
     ///
     /// # Errors
@@ -97,20 +104,14 @@ impl Wire {
         bound: Duration,
         mut look: impl FnMut(Direction, &Message) -> Option<T>,
     ) -> Result<T> {
-        let messages = || {
-            let read = |frame: Frame| Some((frame.direction, frame::read(&frame.bytes)?));
-            self.record()
-                .into_iter()
-                .filter_map(read)
-                .collect::<Vec<_>>()
-        };
         wait::for_fact(&format!("{what} on the wire"), bound, || {
-            Ok(messages()
+            Ok(self
+                .messages()
                 .iter()
                 .find_map(|(direction, message)| look(*direction, message)))
         })
         .with_context(|| {
-            let shown = messages().into_iter();
+            let shown = self.messages().into_iter();
             shown
                 .map(|(direction, message)| format!("\n  {direction:?} {message}"))
                 .collect::<String>()
