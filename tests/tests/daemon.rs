@@ -5,10 +5,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use dhcproto::v4::{DhcpOption, MessageType, OptionCode};
+use dhcproto::v4::MessageType;
 use nfdhcpd_binding::MacAddr;
 use nix::sys::signal::Signal;
-use system_tests::frame::{Message, build, dhcpv4_type, read};
+use serde_json::Value;
+use system_tests::frame::{Message, build, dhcpv4, lease_time, read};
 use system_tests::host::{CONFIGURATION as PATH, Host};
 use system_tests::served::{Attachment, CONFIGURATION, MAC, Served, binding};
 use system_tests::tap::Tap;
@@ -54,22 +55,12 @@ fn every_thread_keeps_two_capabilities_and_runs_as_its_own_user() {
     });
 }
 
-/// Asks until told otherwise, and says of each answer what it offered for a lease.
+/// Asks once; the lease that is offered.
 fn offered_lease(tap: &Tap, mac: MacAddr, xid: u32) -> Result<u32> {
     tap.send(&build::discover(mac, xid)?)?;
     tap.expect("DHCPOFFER", SOON, |frame| {
-        let Message::Dhcpv4(message) = read(frame)? else {
-            return None;
-        };
-        if dhcpv4_type(&message) != Some(MessageType::Offer) || message.xid() != xid {
-            return None;
-        }
-        let lease = message.opts().get(OptionCode::AddressLeaseTime);
-        if let Some(DhcpOption::AddressLeaseTime(seconds)) = lease {
-            Some(*seconds)
-        } else {
-            None
-        }
+        let offer = dhcpv4(frame, MessageType::Offer)?;
+        lease_time(&offer).filter(|_| offer.xid() == xid)
     })
 }
 
@@ -144,56 +135,81 @@ fn it_ends_well_when_asked_to() {
     });
 }
 
-#[test]
-fn a_thousand_taps_are_served_at_once() {
+/// Each TAP asks once, all before the first answer is read: no answer is lost, and none is another's.
+fn a_thousand_taps_are_served_at_once(attachment: Attachment) {
     in_world(&[], |world| {
         const TAPS: usize = 1000; // a bridge takes 1,023 ports
         let host = Host::new(world, "host")?;
-        let uplink = host.bridge("br0")?;
+        let (lan, attached) = match attachment {
+            Attachment::Bridged => (host.bridge("br0")?, "master br0 up"),
+            Attachment::Routed => (host.uplink("up1")?, "up"),
+        };
         let mut taps = Vec::new();
         let mut batch = String::new();
         for number in 0..TAPS {
             let name = format!("t{number}");
             taps.push(host.tap(&name)?);
-            batch.push_str(&format!("link set {name} master br0 up\n"));
+            batch.push_str(&format!("link set {name} group 1 {attached}\n"));
             host.bind(&name, &numbered_binding(number))?;
         }
         host.namespace.write("/run/batch", &batch)?;
         host.namespace.ip("-batch /run/batch")?;
-        host.wait_until_all_forward(TAPS + 1)?;
+        if attachment == Attachment::Bridged {
+            host.wait_until_all_forward(TAPS + 1)?;
+        }
         let nfdhcpd = host.nfdhcpd(CONFIGURATION)?;
         until("all bindings are in force", SOON, || {
             let rows = nfdhcpd.ctl_json(&["list"])?;
             let rows = rows.as_array().context("list is a list")?;
-            let standing = |row: &serde_json::Value| row.get("standing").cloned();
-            let served = rows
-                .iter()
-                .filter(|row| standing(row) == Some("in force".into()));
-            Ok(served.count() == TAPS)
+            let in_force = |row: &&Value| row.get("standing") == Some(&"in force".into());
+            Ok(rows.iter().filter(in_force).count() == TAPS)
         })?;
         for (number, tap) in taps.iter().enumerate() {
-            tap.send(&build::discover(numbered_mac(number), 1)?)?;
+            let mac = numbered_mac(number);
+            tap.send(&build::discover(mac, u32::try_from(number)?)?)?;
+            tap.send(&build::router_solicitation(mac)?)?;
         }
         for (number, tap) in taps.iter().enumerate() {
-            let address = tap
-                .expect("DHCPOFFER", SOON, |frame| {
-                    let Message::Dhcpv4(message) = read(frame)? else {
-                        return None;
-                    };
-                    Some(message.yiaddr())
-                })
-                .with_context(|| tap.name().to_owned())?;
-            ensure!(
-                address == numbered_address(number),
-                "{} got {address}",
-                tap.name()
-            );
+            let mut offers = Vec::new();
+            let mut advertised = false;
+            let both = tap.expect("offer and advertisement", SOON, |frame| {
+                let message = read(frame)?;
+                if let Message::Dhcpv4(offer) = &message {
+                    offers.push((offer.xid(), offer.yiaddr()));
+                }
+                // Advertisements to all come when they come.
+                let to_it_alone = frame.get(..6) == Some(&numbered_mac(number).octets()[..]);
+                advertised |= to_it_alone && matches!(message, Message::RouterAdvertisement(_));
+                (advertised && !offers.is_empty()).then_some(())
+            });
+            both.with_context(|| format!("offers {offers:?}, advertised: {advertised}"))?;
+            let own = (u32::try_from(number)?, numbered_address(number));
+            ensure!(offers == [own], "{} got {offers:?}", tap.name());
         }
-        let leaked = uplink.drain(Duration::from_millis(300))?;
+        let figures = nfdhcpd.ctl_json(&["stats"])?;
+        for reason in ["offer", "router_advertisement"] {
+            let rows = figures.get("packets").and_then(Value::as_array);
+            let mut rows = rows.context("packets")?.iter();
+            let row = rows.find(|row| row.get("reason") == Some(&reason.into()));
+            let count = row.and_then(|row| row.get("count")?.as_u64());
+            ensure!(count == Some(TAPS as u64), "{reason}: {count:?}");
+        }
+        let leaked = lan.drain(Duration::from_millis(300))?;
         let dhcp = |frame: &Vec<u8>| matches!(read(frame), Some(Message::Dhcpv4(_)));
         ensure!(!leaked.iter().any(dhcp), "a request left the host");
-        Ok(())
+        // All at once: closed one by one, each would wait for a grace period of the kernel's.
+        host.namespace.ip("link delete group 1").map(|_| ())
     });
+}
+
+#[test]
+fn a_thousand_bridged_taps_are_served_at_once() {
+    a_thousand_taps_are_served_at_once(Attachment::Bridged);
+}
+
+#[test]
+fn a_thousand_routed_taps_are_served_at_once() {
+    a_thousand_taps_are_served_at_once(Attachment::Routed);
 }
 
 fn numbered_mac(number: usize) -> MacAddr {
