@@ -23,6 +23,7 @@ use crate::rules::plan::Mark;
 use crate::story::Event;
 use crate::tap::{Outbox, Tap};
 use crate::trace::Tracer;
+use crate::wire::Frame;
 
 /// How a queued packet names its TAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,22 +245,33 @@ fn tap_of(key: Key, packet: &Packet<'_>) -> Option<u32> {
     }
 }
 
-/// The answer, put into the outbox. A panic costs this packet its answer and nothing else.
+/// The answer, put into the outbox.
 fn decide(port: &Port, packet: &Packet<'_>, outbox: &mut Outbox) -> Outcome {
+    put_answer(outbox, port.tap, |frame| {
+        answer(&port.served, &packet.inbound, frame)
+    })
+}
+
+/// Has `answer` write a frame for a TAP. A panic costs this packet its answer and nothing else.
+fn put_answer(
+    outbox: &mut Outbox,
+    tap: u32,
+    answer: impl FnOnce(&mut Frame) -> Decision,
+) -> Outcome {
     let Some(frame) = outbox.vacant() else {
         return Outcome::from(Decision::Ignore(Ignored::TooLarge)); // a batch is never larger than the outbox
     };
-    let answered = catch_unwind(AssertUnwindSafe(|| {
-        answer(&port.served, &packet.inbound, frame)
-    }));
-    let Ok(decision) = answered else {
+    let Ok(decision) = catch_unwind(AssertUnwindSafe(|| answer(frame))) else {
         return Outcome::PANICKED;
     };
     if matches!(decision, Decision::Reply(_)) {
-        outbox.put(port.tap);
+        outbox.put(tap);
     }
     Outcome::from(decision)
 }
+
+/// Otherwise one packet could end the daemon.
+const _: () = assert!(cfg!(panic = "unwind"), "build with panic = \"unwind\"");
 
 /// Nanoseconds between two reports of one VM's declines.
 const DECLINE_PAUSE: u64 = 60_000_000_000;
@@ -272,5 +284,28 @@ fn report_decline(shared: &Shared, port: &Port, now: u64) {
             .decline_reported
             .store(now.max(1), Ordering::Relaxed);
         let _ = shared.notices.try_send(Notice::Declined { tap: port.tap });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::responder::Reply;
+
+    #[test]
+    fn a_panic_while_answering_costs_that_packet_its_answer_and_nothing_else() {
+        let mut outbox = Outbox::new(2);
+        let reply = |_: &mut Frame| Decision::Reply(Reply::Offer);
+        assert_eq!(put_answer(&mut outbox, 1, reply).label(), "offer");
+        for _ in 0..3 {
+            let outcome = put_answer(&mut outbox, 2, |frame| {
+                frame.clear();
+                panic!("a defect that a packet has found");
+            });
+            assert_eq!(outcome, Outcome::PANICKED);
+            assert_eq!(outbox.len(), 1, "nothing is sent to its TAP");
+        }
+        assert_eq!(put_answer(&mut outbox, 3, reply).label(), "offer");
+        assert_eq!(outbox.len(), 2, "the next packet has its place");
     }
 }
