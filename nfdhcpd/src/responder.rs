@@ -222,3 +222,17 @@ pub fn answer(served: &Served, packet: &Inbound<'_>, out: &mut Frame) -> Decisio
     };
     outcome.unwrap_or_else(Decision::Ignore)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Settings;
+    use crate::config::Config;
+
+    /// What a configuration file with these lines says: what the tests of each protocol start from.
+    pub(super) fn configured(text: &str) -> Settings {
+        let config = Config::parse(text, Path::new("nfdhcpd.toml"));
+        config.unwrap().settings
+    }
+}

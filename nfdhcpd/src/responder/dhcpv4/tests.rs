@@ -10,15 +10,14 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::{self, OptionCode};
 use dhcproto::{Decodable, Decoder};
-use nfdhcpd_binding::{Binding, MacAddr, Mode6};
+use nfdhcpd_binding::{Binding, MacAddr};
 use pnet_packet::Packet;
 use pnet_packet::ethernet::EthernetPacket;
 use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::udp::{UdpPacket, ipv4_checksum};
 
 use super::super::{
-    Attachment, Decision, Dhcpv4Settings, Dhcpv6Settings, Ignored, RaSettings, Reply, Served,
-    Settings, answer,
+    Attachment, Decision, Ignored, Reply, Served, Settings, answer, tests::configured,
 };
 use crate::wire::dhcpv4::MAGIC_COOKIE;
 use crate::wire::ip::{self, Link};
@@ -33,38 +32,13 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 fn settings() -> Settings {
-    Settings {
-        router_mac: ROUTER_MAC,
-        router_is_host: false,
-        nameservers: vec![
-            "192.0.2.53".parse().unwrap(),
-            "2001:db8::53".parse().unwrap(),
-        ],
-        domain: Some("example.org".parse().unwrap()),
-        domain_search: Vec::new(),
-        ntp: Vec::new(),
-        dhcpv4: Dhcpv4Settings {
-            server_ip: None,
-            lease: 3600,
-            rapid_commit: true,
-        },
-        dhcpv6: Dhcpv6Settings {
-            server_duid: None,
-            preferred_lifetime: 3600,
-            valid_lifetime: 7200,
-            information_refresh: 86400,
-            sol_max_rt: None,
-            inf_max_rt: None,
-            answer_stateless_solicit: true,
-        },
-        ra: RaSettings {
-            max_interval: 600,
-            router_lifetime: 1800,
-            prefix_preferred: 14400,
-            prefix_valid: 86400,
-            mode6: Mode6::Slaac,
-        },
-    }
+    configured(
+        "router_mac = 'fe:00:00:00:00:01'
+         nameservers = ['192.0.2.53', '2001:db8::53']
+         domain = 'example.org'
+         [dhcpv4]
+         lease = 3600",
+    )
 }
 
 fn binding() -> Binding {

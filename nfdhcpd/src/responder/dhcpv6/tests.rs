@@ -12,8 +12,7 @@ use pnet_packet::udp::{UdpPacket, ipv6_checksum};
 use proptest::prelude::*;
 
 use crate::responder::{
-    Attachment, Decision, Dhcpv4Settings, Dhcpv6Settings, Ignored, RaSettings, Reply, Served,
-    Settings, answer,
+    Attachment, Decision, Ignored, Reply, Served, Settings, answer, tests::configured,
 };
 use crate::wire::ip::{ETHERNET_HEADER, Link, begin_udp6, finish, multicast_mac};
 use crate::wire::{Frame, Inbound, Protocol};
@@ -42,44 +41,19 @@ fn ip(text: &str) -> Ipv6Addr {
 }
 
 fn settings() -> Settings {
-    Settings {
-        router_mac: ROUTER,
-        router_is_host: false,
-        nameservers: vec![
-            "2001:db8::53".parse().unwrap(),
-            "192.0.2.53".parse().unwrap(),
-        ],
-        domain: Some("example.org".parse().unwrap()),
-        domain_search: vec![
-            "example.org".parse().unwrap(),
-            "example.net".parse().unwrap(),
-        ],
-        ntp: vec![
-            "2001:db8::7b".parse().unwrap(),
-            "2001:db8::7c".parse().unwrap(),
-        ],
-        dhcpv4: Dhcpv4Settings {
-            server_ip: None,
-            lease: 3600,
-            rapid_commit: true,
-        },
-        dhcpv6: Dhcpv6Settings {
-            server_duid: None,
-            preferred_lifetime: 3000,
-            valid_lifetime: 7200,
-            information_refresh: 1800,
-            sol_max_rt: Some(600),
-            inf_max_rt: Some(900),
-            answer_stateless_solicit: true,
-        },
-        ra: RaSettings {
-            max_interval: 600,
-            router_lifetime: 1800,
-            prefix_preferred: 604_800,
-            prefix_valid: 2_592_000,
-            mode6: Mode6::Slaac,
-        },
-    }
+    configured(
+        "router_mac = '02:00:00:00:00:01'
+         nameservers = ['2001:db8::53', '192.0.2.53']
+         domain = 'example.org'
+         domain_search = ['example.org', 'example.net']
+         ntp = ['2001:db8::7b', '2001:db8::7c']
+         [dhcpv6]
+         preferred_lifetime = 3000
+         valid_lifetime = 7200
+         information_refresh = 1800
+         sol_max_rt = 600
+         inf_max_rt = 900",
+    )
 }
 
 fn binding() -> Binding {

@@ -13,8 +13,7 @@ use proptest::prelude::*;
 
 use super::{advertise, is_same_router, withdraw};
 use crate::responder::{
-    Attachment, Decision, Dhcpv4Settings, Dhcpv6Settings, Ignored, RaSettings, Reply, Served,
-    Settings, answer,
+    Attachment, Decision, Ignored, Reply, Served, Settings, answer, tests::configured,
 };
 use crate::wire::ip::{ETHERNET_HEADER, Link, begin_icmpv6, finish, multicast_mac, solicited_node};
 use crate::wire::{Frame, Inbound, Protocol};
@@ -41,38 +40,13 @@ fn net(text: &str) -> Ipv6Net {
 }
 
 fn settings() -> Settings {
-    Settings {
-        router_mac: ROUTER,
-        router_is_host: false,
-        nameservers: vec![
-            "2001:db8::53".parse().unwrap(),
-            "192.0.2.53".parse().unwrap(),
-        ],
-        domain: None,
-        domain_search: vec!["example.org".parse().unwrap()],
-        ntp: vec![],
-        dhcpv4: Dhcpv4Settings {
-            server_ip: None,
-            lease: 3600,
-            rapid_commit: true,
-        },
-        dhcpv6: Dhcpv6Settings {
-            server_duid: None,
-            preferred_lifetime: 3000,
-            valid_lifetime: 7200,
-            information_refresh: 1800,
-            sol_max_rt: None,
-            inf_max_rt: None,
-            answer_stateless_solicit: true,
-        },
-        ra: RaSettings {
-            max_interval: 600,
-            router_lifetime: 1900,
-            prefix_preferred: 604_800,
-            prefix_valid: 2_592_000,
-            mode6: Mode6::Slaac,
-        },
-    }
+    configured(
+        "router_mac = '02:00:00:00:00:01'
+         nameservers = ['2001:db8::53', '192.0.2.53']
+         domain_search = ['example.org']
+         [ra]
+         router_lifetime = 1900",
+    )
 }
 
 fn binding() -> Binding {
