@@ -84,6 +84,14 @@ impl Bridged {
         install(&self.host, settings, [tap])
     }
 
+    /// The same with the redirect in place for its first TAP, and somebody who listens on the queues.
+    fn redirected(world: &World) -> Result<(Self, Redirect, Listener)> {
+        let net = Self::new(world)?;
+        let listener = listener(&net.host)?;
+        let redirect = net.install(SETTINGS)?;
+        Ok((net, redirect, listener))
+    }
+
     /// Has `from` send the frames and then one that no rule is about; all that reaches `to` before that one.
     fn reaching(from: &Tap, to: &Tap, frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         for frame in frames {
@@ -236,9 +244,7 @@ fn a_bridged_taps_requests_reach_the_queues_and_nobody_else_however_the_bridge_i
 #[test]
 fn frames_of_unserved_ports_and_of_the_lan_are_untouched() {
     in_world(&[], |world| {
-        let net = Bridged::new(world)?;
-        let listener = listener(&net.host)?;
-        let _redirect = net.install(SETTINGS)?;
+        let (net, _redirect, listener) = Bridged::redirected(world)?;
         let sent = requests();
         for (from, to) in [
             (&net.other, &net.lan),
@@ -261,9 +267,7 @@ fn frames_of_unserved_ports_and_of_the_lan_are_untouched() {
 #[test]
 fn a_bridged_vms_other_frames_are_untouched() {
     in_world(&[], |world| {
-        let net = Bridged::new(world)?;
-        let listener = listener(&net.host)?;
-        let _redirect = net.install(SETTINGS)?;
+        let (net, _redirect, listener) = Bridged::redirected(world)?;
         let between = |to| Between {
             from_mac: VM,
             to_mac: MacAddr::BROADCAST,
@@ -288,9 +292,7 @@ fn a_bridged_vms_other_frames_are_untouched() {
 #[test]
 fn requests_in_other_dress_are_taken_too() {
     in_world(&[], |world| {
-        let net = Bridged::new(world)?;
-        let listener = listener(&net.host)?;
-        let _redirect = net.install(SETTINGS)?;
+        let (net, _redirect, listener) = Bridged::redirected(world)?;
         let foreign = MacAddr([0x02, 0x99, 0x99, 0x99, 0x99, 0x99]);
         let discover = build::discover(VM, 7)?;
         // With an IPv4 option (router alert) before the UDP header.
@@ -592,9 +594,7 @@ fn a_tap_that_is_waited_for_never_leaks_a_request() {
 #[test]
 fn rules_that_others_removed_are_mended() {
     in_world(&["nft"], |world| {
-        let net = Bridged::new(world)?;
-        let mut redirect = net.install(SETTINGS)?;
-        let listener = listener(&net.host)?;
+        let (net, mut redirect, listener) = Bridged::redirected(world)?;
         let mut check = || net.host.namespace.inside(|| Ok(redirect.check()?.0));
         let nft = |words: &str| {
             net.host

@@ -7,12 +7,13 @@ use dhcproto::v4::MessageType;
 use dhcproto::v6;
 use nfdhcpd_binding::MacAddr;
 use nix::sys::signal::Signal;
-use system_tests::frame::{Direction, Message, build, dhcpv4_type, read};
-use system_tests::host::Host;
+use serde_json::Value;
+use system_tests::frame::{Direction, Message, build, dhcpv4, read};
+use system_tests::host::{Host, Nfdhcpd};
 use system_tests::served::{Attachment, CONFIGURATION, MAC, Served, binding};
 use system_tests::tap::Tap;
 use system_tests::wait::SOON;
-use system_tests::world::in_world;
+use system_tests::world::{World, in_world};
 
 /// Long enough for a frame to cross a bridge on a busy machine, when it must not.
 const QUIET: Duration = Duration::from_millis(500);
@@ -34,26 +35,58 @@ fn ask_all(tap: &Tap) -> Result<()> {
 }
 
 /// Waits for the answer to [`build::discover`].
-fn is_offered(tap: &Tap, bound: Duration) -> Result<()> {
-    tap.expect("DHCPOFFER", bound, |frame| {
-        let Message::Dhcpv4(message) = read(frame)? else {
-            return None;
-        };
-        (dhcpv4_type(&message) == Some(MessageType::Offer)).then_some(())
+fn is_offered(tap: &Tap) -> Result<()> {
+    tap.expect("DHCPOFFER", SOON, |frame| {
+        dhcpv4(frame, MessageType::Offer).map(|_| ())
     })
+}
+
+/// Asks as the VM of the hardware address, once, and waits for the answer.
+fn asks_and_is_offered(tap: &Tap, mac: MacAddr) -> Result<()> {
+    tap.send(&build::discover(mac, 8)?)?;
+    is_offered(tap)
+}
+
+/// The scene of tests that speak for the VM themselves.
+fn without_client(world: &World) -> Result<Served> {
+    let scene = Served::new(world, Attachment::Bridged, "")?;
+    scene.client.wire.unplug()?;
+    Ok(scene)
+}
+
+/// A host with a bridge and nfdhcpd, and no TAP yet.
+struct Empty {
+    nfdhcpd: Nfdhcpd,
+    uplink: Tap,
+    host: Host,
+}
+
+impl Empty {
+    fn new(world: &World) -> Result<Self> {
+        let host = Host::new(world, "host")?;
+        Ok(Self {
+            uplink: host.bridge("br0")?,
+            nfdhcpd: host.nfdhcpd(CONFIGURATION)?,
+            host,
+        })
+    }
+
+    fn bind(&self, tap: &str, changes: &str) -> Result<()> {
+        self.host.bind(tap, &binding(changes))?;
+        self.nfdhcpd.serves(tap)
+    }
 }
 
 #[test]
 fn nothing_a_vm_asks_leaves_the_host_while_nfdhcpd_is_stopped_killed_or_gone() {
     in_world(&["nft"], |world| {
-        let mut scene = Served::new(world, Attachment::Bridged, "")?;
-        scene.client.wire.unplug()?;
+        let mut scene = without_client(world)?;
         let tap = scene.tap.clone();
         let seen = scene.router.wire.record().len();
         scene.nfdhcpd.program.signal(Signal::SIGSTOP)?;
         ask_all(&tap)?;
         scene.nfdhcpd.program.signal(Signal::SIGCONT)?;
-        is_offered(&tap, SOON)?;
+        is_offered(&tap)?;
         scene.nfdhcpd.program.stop(Signal::SIGKILL)?;
         ask_all(&tap)?;
         scene.nfdhcpd = scene.host.nfdhcpd(CONFIGURATION)?;
@@ -86,8 +119,7 @@ fn udp_to_all(mac: MacAddr) -> Result<Vec<u8>> {
 #[test]
 fn killed_and_started_again_it_answers_with_the_same_rules() {
     in_world(&["nft"], |world| {
-        let mut scene = Served::new(world, Attachment::Bridged, "")?;
-        scene.client.wire.unplug()?;
+        let mut scene = without_client(world)?;
         let rules = |host: &Host| {
             // Without what packets have put into the policers' sets.
             let text = host.namespace.run("nft", &["-s", "list", "ruleset"])?;
@@ -101,8 +133,7 @@ fn killed_and_started_again_it_answers_with_the_same_rules() {
             scene.nfdhcpd.program.stop(Signal::SIGKILL)?;
             scene.nfdhcpd = scene.host.nfdhcpd(CONFIGURATION)?;
             scene.nfdhcpd.serves("tap0")?;
-            scene.tap.send(&build::discover(MAC, 8)?)?;
-            is_offered(&scene.tap, SOON)?;
+            asks_and_is_offered(&scene.tap, MAC)?;
             let after = rules(&scene.host)?;
             ensure!(before == after, "before:\n{before:#?}\nafter:\n{after:#?}");
         }
@@ -140,8 +171,7 @@ fn a_tap_without_a_binding_is_let_alone() {
 #[test]
 fn a_removed_binding_sets_its_tap_free() {
     in_world(&[], |world| {
-        let scene = Served::new(world, Attachment::Bridged, "")?;
-        scene.client.wire.unplug()?;
+        let scene = without_client(world)?;
         scene.host.unbind("tap0")?;
         scene.nfdhcpd.shows("tap0", "standing", "none")?;
         let frame = build::discover(MAC, 10)?;
@@ -159,8 +189,7 @@ fn with_on_absent_pass_requests_go_on_once_nfdhcpd_is_gone() {
         let configuration = format!("on_absent = \"pass\"\n{CONFIGURATION}");
         let mut scene = Served::configured(world, Attachment::Bridged, "", &configuration)?;
         scene.client.wire.unplug()?;
-        scene.tap.send(&build::discover(MAC, 11)?)?;
-        is_offered(&scene.tap, SOON)?;
+        asks_and_is_offered(&scene.tap, MAC)?;
         scene.nothing_leaked()?;
         scene.nfdhcpd.program.stop(Signal::SIGKILL)?;
         let frame = build::discover(MAC, 12)?;
@@ -190,13 +219,12 @@ fn rules_remove_takes_the_redirect_away() {
 #[test]
 fn a_renewal_to_the_routers_hardware_address_is_answered_by_the_host() {
     in_world(&[], |world| {
-        let scene = Served::new(world, Attachment::Bridged, "")?;
-        scene.client.wire.unplug()?;
+        let scene = without_client(world)?;
         let mut frame = build::discover(MAC, 13)?;
         let router = system_tests::served::ROUTER_MAC.octets();
         frame.splice(..6, router);
         scene.tap.send(&frame)?;
-        is_offered(&scene.tap, SOON)?;
+        is_offered(&scene.tap)?;
         scene.nothing_leaked()
     });
 }
@@ -217,7 +245,7 @@ fn a_frame_with_a_partial_checksum_is_answered() {
             scene
                 .tap
                 .send_partial(&frame, build::UDP_IN_IPV4, build::UDP_CHECKSUM)?;
-            is_offered(&scene.tap, SOON)?;
+            is_offered(&scene.tap)?;
             scene.nothing_leaked()?;
         }
         Ok(())
@@ -227,19 +255,17 @@ fn a_frame_with_a_partial_checksum_is_answered() {
 #[test]
 fn a_bridge_without_ipv6_serves_ipv6_all_the_same() {
     in_world(&[], |world| {
-        let host = Host::new(world, "host")?;
-        let uplink = host.bridge("br0")?;
-        host.namespace
+        let net = Empty::new(world)?;
+        net.host
+            .namespace
             .sysctl("net/ipv6/conf/br0/disable_ipv6", "1")?;
-        let tap = host.bridged_tap("tap0", "br0")?;
-        let nfdhcpd = host.nfdhcpd(CONFIGURATION)?;
-        host.bind("tap0", &binding(""))?;
-        nfdhcpd.serves("tap0")?;
+        let tap = net.host.bridged_tap("tap0", "br0")?;
+        net.bind("tap0", "")?;
         tap.send(&build::router_solicitation(MAC)?)?;
         tap.expect("router advertisement", SOON, |frame| {
             matches!(read(frame)?, Message::RouterAdvertisement(_)).then_some(())
         })?;
-        let leaked = uplink.drain(QUIET)?;
+        let leaked = net.uplink.drain(QUIET)?;
         let own = |frame: &Vec<u8>| frame.get(6..12) == Some(&MAC.octets()[..]);
         ensure!(!leaked.iter().any(own), "the solicitation left the host");
         Ok(())
@@ -249,15 +275,12 @@ fn a_bridge_without_ipv6_serves_ipv6_all_the_same() {
 #[test]
 fn a_new_vm_on_a_used_taps_name_gets_nothing_of_its_predecessors() {
     in_world(&[], |world| {
-        let host = Host::new(world, "host")?;
-        let _uplink = host.bridge("br0")?;
-        let nfdhcpd = host.nfdhcpd(CONFIGURATION)?;
-        let first = host.bridged_tap("tap0", "br0")?;
-        host.bind("tap0", &binding(""))?;
-        nfdhcpd.serves("tap0")?;
+        let net = Empty::new(world)?;
+        let first = net.host.bridged_tap("tap0", "br0")?;
+        net.bind("tap0", "")?;
         drop(first);
-        let second = host.bridged_tap("tap0", "br0")?;
-        nfdhcpd.shows("tap0", "standing", "stale")?;
+        let second = net.host.bridged_tap("tap0", "br0")?;
+        net.nfdhcpd.shows("tap0", "standing", "stale")?;
         second.send(&build::discover(MAC, 15)?)?;
         let answers = second.drain(QUIET)?;
         let offered = |frame: &Vec<u8>| matches!(read(frame), Some(Message::Dhcpv4(_)));
@@ -265,42 +288,34 @@ fn a_new_vm_on_a_used_taps_name_gets_nothing_of_its_predecessors() {
             !answers.iter().any(offered),
             "the new VM got its predecessor's address"
         );
-        host.bind("tap0", &binding(""))?;
-        nfdhcpd.serves("tap0")?;
-        second.send(&build::discover(MAC, 16)?)?;
-        is_offered(&second, SOON)
+        net.bind("tap0", "")?;
+        asks_and_is_offered(&second, MAC)
     });
 }
 
 #[test]
 fn a_binding_may_come_before_its_tap() {
     in_world(&[], |world| {
-        let host = Host::new(world, "host")?;
-        let _uplink = host.bridge("br0")?;
-        let nfdhcpd = host.nfdhcpd(CONFIGURATION)?;
-        host.bind("tap0", &binding(""))?;
-        nfdhcpd.shows("tap0", "standing", "waiting")?;
-        let tap = host.bridged_tap("tap0", "br0")?;
-        nfdhcpd.serves("tap0")?;
-        tap.send(&build::discover(MAC, 17)?)?;
-        is_offered(&tap, SOON)
+        let net = Empty::new(world)?;
+        net.host.bind("tap0", &binding(""))?;
+        net.nfdhcpd.shows("tap0", "standing", "waiting")?;
+        let tap = net.host.bridged_tap("tap0", "br0")?;
+        net.nfdhcpd.serves("tap0")?;
+        asks_and_is_offered(&tap, MAC)
     });
 }
 
 #[test]
 fn a_flooding_neighbour_costs_others_nothing() {
     in_world(&[], |world| {
-        let host = Host::new(world, "host")?;
-        let _uplink = host.bridge("br0")?;
-        let nfdhcpd = host.nfdhcpd(CONFIGURATION)?;
+        let net = Empty::new(world)?;
         let mut taps = Vec::new();
         for number in 0..4_u8 {
             let name = format!("tap{number}");
-            let tap = host.bridged_tap(&name, "br0")?;
+            let tap = net.host.bridged_tap(&name, "br0")?;
             let mac = MacAddr([0xaa, 0, 0x77, 0, 0, number]);
-            let changes = format!("MAC={mac}\nIP=10.77.0.{}\nEUI64=", 10 + number);
-            host.bind(&name, &binding(&changes))?;
-            nfdhcpd.serves(&name)?;
+            let address = 10 + number;
+            net.bind(&name, &format!("MAC={mac}\nIP=10.77.0.{address}\nEUI64="))?;
             taps.push((tap, mac));
         }
         let Some(((flooder, foul), others)) = taps.split_first() else {
@@ -310,19 +325,19 @@ fn a_flooding_neighbour_costs_others_nothing() {
             build::discover(*foul, 1)?,
             build::neighbor_solicitation(*foul, "2001:db8:77::1".parse()?)?,
         ];
-        for round in 0..20 {
+        for _ in 0..20 {
             for _ in 0..500 {
                 for frame in &frames {
                     flooder.send(frame)?;
                 }
             }
             for (tap, mac) in others {
-                tap.send(&build::discover(*mac, 100 + round)?)?;
-                is_offered(tap, SOON)?;
+                asks_and_is_offered(tap, *mac)?;
             }
         }
-        let shown = nfdhcpd.ctl(&["show", "tap0"])?;
-        ensure!(!shown.is_empty());
+        let figures = net.nfdhcpd.ctl_json(&["stats"])?;
+        let policed = figures.pointer("/policed/0/count").and_then(Value::as_u64);
+        ensure!(policed > Some(0), "the flood met no policer: {figures}");
         Ok(())
     });
 }
@@ -330,13 +345,10 @@ fn a_flooding_neighbour_costs_others_nothing() {
 #[test]
 fn a_vm_is_told_by_name_what_passed_where() {
     in_world(&[], |world| {
-        let scene = Served::new(world, Attachment::Bridged, "")?;
-        scene.client.wire.unplug()?;
-        scene
-            .tap
-            .send(&build::discover(MacAddr([2, 0, 0, 0, 0, 9]), 18)?)?;
-        scene.tap.send(&build::discover(MAC, 19)?)?;
-        is_offered(&scene.tap, SOON)?;
+        let scene = without_client(world)?;
+        let spoofer = MacAddr([2, 0, 0, 0, 0, 9]);
+        scene.tap.send(&build::discover(spoofer, 18)?)?;
+        asks_and_is_offered(&scene.tap, MAC)?;
         let shown = scene.nfdhcpd.ctl(&["show", "tap0"])?;
         ensure!(
             shown.contains("02:00:00:00:00:09"),
