@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dhcproto::{v4, v6};
 use system_tests::client::Client;
+use system_tests::frame::{Message, dhcpv4_type};
 use system_tests::program::Program;
 use system_tests::served::{Attachment, Served};
 use system_tests::wait::{SOON, until};
@@ -101,4 +102,54 @@ fn networkd_gets_and_renews_what_its_binding_says_bridged() {
 #[test]
 fn networkd_gets_and_renews_what_its_binding_says_routed() {
     gets_what_its_binding_says(Attachment::Routed);
+}
+
+/// By its own clock, as RFC 2131 §4.4.5 has it: at T1 it asks its server, which never hears of it, at T2 anybody.
+#[test]
+fn networkd_rebinds_when_its_renewals_are_lost() {
+    in_world(&[TOOLS, &["nft"]].concat(), |world| {
+        let scene = Served::new(world, Attachment::Bridged, "LEASE=60")?;
+        let client = &scene.client;
+        for rule in [
+            "add table netdev lost",
+            "add chain netdev lost egress { type filter hook egress device eth0 priority 0; }",
+            "add rule netdev lost egress ether daddr != ff:ff:ff:ff:ff:ff udp dport 67 counter drop",
+        ] {
+            client.namespace.run("nft", &[rule])?;
+        }
+        let _networkd = start(client)?;
+        scene.client_is_configured()?;
+        client.wire.forget();
+        let lease = Duration::from_secs(60);
+        let rebinding = client
+            .wire
+            .carries_dhcpv4(v4::MessageType::Request, lease + SOON)?;
+        ensure!(
+            rebinding.ciaddr().octets() == [10, 77, 0, 2],
+            "rebinding, it names its address"
+        );
+        for option in [
+            v4::OptionCode::RequestedIpAddress,
+            v4::OptionCode::ServerIdentifier,
+        ] {
+            let had = rebinding.opts().get(option);
+            ensure!(had.is_none(), "rebinding, it names no {option:?}: {had:?}");
+        }
+        let answer = client.wire.carries_dhcpv4(v4::MessageType::Ack, SOON)?;
+        ensure!(answer.yiaddr().octets() == [10, 77, 0, 2]);
+        let lost = client.namespace.run("nft", &["list", "ruleset"])?;
+        ensure!(!lost.contains("packets 0 "), "no renewal was tried: {lost}");
+        client.has_address([10, 77, 0, 2].into())?;
+        for (_, message) in client.wire.messages() {
+            let Message::Dhcpv4(message) = message else {
+                continue;
+            };
+            let kind = dhcpv4_type(&message);
+            ensure!(
+                matches!(kind, Some(v4::MessageType::Request | v4::MessageType::Ack)),
+                "neither asked anew nor refused: {message}"
+            );
+        }
+        scene.nothing_leaked()
+    });
 }
