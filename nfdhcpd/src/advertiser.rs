@@ -13,6 +13,7 @@
 //! its turn, and gets its own again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 /// How many initial advertisements follow each other closely (MAX_INITIAL_RTR_ADVERTISEMENTS, §10).
@@ -29,26 +30,33 @@ const FIRST_DELAY_MAX: Duration = Duration::from_millis(500);
 pub struct Advertiser {
     /// MinRtrAdvInterval and MaxRtrAdvInterval.
     interval: (Duration, Duration),
+    /// What its moments count from: in nanoseconds, half the memory of an `Instant`.
+    epoch: Instant,
     taps: HashMap<u32, Tap>,
     /// Every TAP once, by the time it is due.
-    queue: BTreeSet<(Instant, u32)>,
+    queue: BTreeSet<(Moment, u32)>,
 }
+
+/// Nanoseconds since the epoch.
+type Moment = u64;
 
 #[derive(Debug, Clone, Copy)]
 struct Tap {
-    due: Instant,
+    due: Moment,
     /// When it was last handed out.
-    last: Option<Instant>,
+    last: Option<NonZero<Moment>>,
     /// How many were handed out since it was inserted, up to the initial ones.
     sent: u8,
 }
 
 impl Advertiser {
     /// No TAPs yet. `max_interval`: MaxRtrAdvInterval; MinRtrAdvInterval is a third of it, at least 3 s (§6.2.1).
+    /// `epoch`: any instant before all that it is told.
     #[must_use]
-    pub fn new(max_interval: Duration) -> Self {
+    pub fn new(max_interval: Duration, epoch: Instant) -> Self {
         Self {
             interval: interval(max_interval),
+            epoch,
             taps: HashMap::new(),
             queue: BTreeSet::new(),
         }
@@ -63,7 +71,7 @@ impl Advertiser {
     /// advertises has changed. `random`: any number, each as likely as the other.
     pub fn insert(&mut self, ifindex: u32, now: Instant, random: u32) {
         let last = self.taps.get(&ifindex).and_then(|tap| tap.last);
-        let soon = now + share(FIRST_DELAY_MAX, random);
+        let soon = self.moment(now + share(FIRST_DELAY_MAX, random));
         self.schedule(
             ifindex,
             Tap {
@@ -85,7 +93,7 @@ impl Advertiser {
     /// after the last. Unknown TAPs are left alone.
     pub fn solicited(&mut self, ifindex: u32, now: Instant) {
         if let Some(tap) = self.taps.get(&ifindex).copied() {
-            let due = after(tap.last, now).min(tap.due);
+            let due = after(tap.last, self.moment(now)).min(tap.due);
             self.schedule(ifindex, Tap { due, ..tap });
         }
     }
@@ -99,8 +107,13 @@ impl Advertiser {
         mut random: impl FnMut() -> u32,
         taps: &mut Vec<u32>,
     ) {
+        let moment = self.moment(now);
         for _ in 0..limit {
-            let Some((_, ifindex)) = self.queue.first().copied().filter(|(due, _)| *due <= now)
+            let Some((_, ifindex)) = self
+                .queue
+                .first()
+                .copied()
+                .filter(|(due, _)| *due <= moment)
             else {
                 return;
             };
@@ -115,8 +128,8 @@ impl Advertiser {
             self.schedule(
                 ifindex,
                 Tap {
-                    due: now + wait,
-                    last: Some(now),
+                    due: self.moment(now + wait),
+                    last: NonZero::new(moment),
                     sent,
                 },
             );
@@ -126,7 +139,8 @@ impl Advertiser {
     /// When `due` has something to hand out next; `None` without TAPs.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.queue.first().map(|(due, _)| *due)
+        let (due, _) = self.queue.first()?;
+        Some(self.epoch + Duration::from_nanos(*due))
     }
 
     /// How many TAPs are scheduled.
@@ -139,6 +153,11 @@ impl Advertiser {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.taps.is_empty()
+    }
+
+    fn moment(&self, instant: Instant) -> Moment {
+        let elapsed = instant.saturating_duration_since(self.epoch);
+        Moment::try_from(elapsed.as_nanos()).unwrap_or(Moment::MAX)
     }
 
     fn schedule(&mut self, ifindex: u32, tap: Tap) {
@@ -156,8 +175,9 @@ fn interval(max: Duration) -> (Duration, Duration) {
 }
 
 /// `wanted`, but not sooner than 3 s after the last one.
-fn after(last: Option<Instant>, wanted: Instant) -> Instant {
-    last.map_or(wanted, |last| wanted.max(last + DELAY_BETWEEN_MIN))
+fn after(last: Option<NonZero<Moment>>, wanted: Moment) -> Moment {
+    const DELAY: Moment = DELAY_BETWEEN_MIN.as_nanos() as Moment;
+    last.map_or(wanted, |last| wanted.max(last.get() + DELAY))
 }
 
 /// The part of `whole` that `random` is of all 32-bit numbers.

@@ -21,6 +21,12 @@ impl Clock {
         }
     }
 
+    /// When it was 0.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.start
+    }
+
     /// Time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

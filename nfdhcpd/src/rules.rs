@@ -9,7 +9,9 @@ pub mod plan;
 mod show;
 mod tap;
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 
 use snf_nft::{
     Chain, DataType, Error, Family, IfName, Operation, Queue, Rule, Socket, Statement, Table,
@@ -75,11 +77,34 @@ pub struct Redirect {
     socket: Socket,
     settings: Settings,
     queueing: Queueing,
-    taps: HashMap<IfName, ServedTap>,
+    taps: HashSet<ByName>,
     /// How many served TAPs each bridge has as ports.
     bridges: BTreeMap<IfName, Ports>,
     /// The ruleset's generation after our last change or look.
     generation: u32,
+}
+
+/// A TAP under its name, which a map would hold a second time for each of ten thousand.
+struct ByName(ServedTap);
+
+impl Borrow<IfName> for ByName {
+    fn borrow(&self) -> &IfName {
+        &self.0.name
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
 }
 
 /// A bridge with served TAPs.
@@ -106,11 +131,11 @@ impl Redirect {
             socket,
             settings,
             queueing,
-            taps: taps.into_iter().map(|tap| (tap.name, tap)).collect(),
+            taps: taps.into_iter().map(ByName).collect(),
             bridges: BTreeMap::new(),
             generation: 0,
         };
-        for tap in redirect.taps.values() {
+        for ByName(tap) in &redirect.taps {
             count(&mut redirect.bridges, tap);
         }
         redirect.write()?;
@@ -148,9 +173,9 @@ impl Redirect {
             };
         }
         // After new settings all TAPs are told again, and most are as they were.
-        next.retain(|name, tap| self.taps.get(name) != tap.as_ref());
+        next.retain(|name, tap| self.tap(name) != tap.as_ref());
         for (name, tap) in &next {
-            if let Some(before) = self.taps.get(name) {
+            if let Some(before) = self.tap(name) {
                 elements(before, self.settings.mark, &mut old);
                 discount(&mut bridges, before);
             }
@@ -174,9 +199,9 @@ impl Redirect {
         self.bridges = bridges;
         for (name, tap) in next {
             match tap {
-                Some(tap) => self.taps.insert(name, tap),
-                None => self.taps.remove(&name),
-            };
+                Some(tap) => drop(self.taps.replace(ByName(tap))),
+                None => drop(self.taps.take(&name)),
+            }
         }
         self.open_bridges(&appeared)
     }
@@ -278,7 +303,7 @@ impl Redirect {
             }
         }
         // A few TAPs at a time, so that ten thousand of them need no memory beyond the message itself.
-        let taps: Vec<&ServedTap> = self.taps.values().collect();
+        let taps: Vec<&ServedTap> = self.taps.iter().map(|ByName(tap)| tap).collect();
         for taps in taps.chunks(256) {
             let mut new = Elements::new();
             for tap in taps {
@@ -323,7 +348,7 @@ impl Redirect {
     /// Whether chains, rules, sets and elements are as many as we made.
     fn is_complete(&mut self) -> Result<bool, Error> {
         let mut wanted: HashMap<(Table, &str), usize> = HashMap::new();
-        for tap in self.taps.values() {
+        for ByName(tap) in &self.taps {
             let mut of_tap = Elements::new();
             elements(tap, self.settings.mark, &mut of_tap);
             for (table, set, _) in of_tap.keys() {
@@ -378,6 +403,10 @@ impl Redirect {
             self.generation = self.generation.wrapping_add(1);
         }
         Ok(troubles)
+    }
+
+    fn tap(&self, name: &IfName) -> Option<&ServedTap> {
+        self.taps.get(name).map(|ByName(tap)| tap)
     }
 
     fn called_ip6(&mut self) -> Result<Vec<IfName>, Error> {

@@ -105,7 +105,7 @@ impl Serving {
             claims,
             settings: config.settings.clone(),
             ports: Ports::new(Policy::from(config.rate)),
-            advertiser: Advertiser::new(interval),
+            advertiser: Advertiser::new(interval, shared.clock.started()),
             shared,
             outbox: Outbox::new(ADVERTISEMENTS),
             redirects: BTreeSet::new(),

@@ -132,7 +132,7 @@ fn served(host: &Host, name: &str, bridge: Option<&str>) -> Result<ServedTap> {
         ifindex: u32::try_from(host.ifindex(name)?)?,
         port,
         protocols: Protocols::ALL,
-        ns_targets: vec![TARGET],
+        ns_targets: [TARGET].into(),
     })
 }
 
@@ -564,7 +564,7 @@ fn a_tap_that_is_waited_for_never_leaks_a_request() {
             ifindex: 0,
             port: None,
             protocols: Protocols::ALL,
-            ns_targets: vec![TARGET],
+            ns_targets: [TARGET].into(),
         };
         let mut redirect = install(&net.host, SETTINGS, [waiting])?;
         let listener = listener(&net.host)?;

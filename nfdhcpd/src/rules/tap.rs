@@ -21,7 +21,7 @@ pub struct ServedTap {
     /// What is taken. Neighbour solicitations: all of a routed TAP; of a bridged one, those for `ns_targets`.
     pub protocols: Protocols,
     /// The addresses this host answers for when a bridged VM solicits them.
-    pub ns_targets: Vec<Ipv6Addr>,
+    pub ns_targets: Box<[Ipv6Addr]>,
 }
 
 /// How a TAP is a port of a bridge.
@@ -102,7 +102,7 @@ pub(super) fn elements(tap: &ServedTap, mark: Mark, out: &mut Elements) {
             }
         }
     }
-    for target in &tap.ns_targets {
+    for target in &*tap.ns_targets {
         let key = vec![name, Value::Ipv6(*target)];
         out.insert(
             (In::Bridge, word(Protocol::NeighborSolicitation), key),

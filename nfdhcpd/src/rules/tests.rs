@@ -35,7 +35,7 @@ fn bridged(ifindex: u32) -> ServedTap {
             mac: "fe:00:00:00:00:01".parse().unwrap(),
         }),
         protocols: Protocols::ALL,
-        ns_targets: vec!["fe80::1".parse().unwrap()],
+        ns_targets: ["fe80::1".parse().unwrap()].into(),
     }
 }
 
@@ -100,7 +100,7 @@ fn only_what_differs_is_changed() {
     let before = bridged(7);
     assert_eq!(changes(&elements_of(&before), &elements_of(&before)), []);
     let after = ServedTap {
-        ns_targets: vec!["2001:db8::1".parse().unwrap()],
+        ns_targets: ["2001:db8::1".parse().unwrap()].into(),
         ..bridged(7)
     };
     assert_eq!(
@@ -136,7 +136,7 @@ fn protocols_that_are_not_served_have_no_elements() {
     };
     let tap = ServedTap {
         protocols,
-        ns_targets: Vec::new(),
+        ns_targets: Box::default(),
         port: None,
         ..bridged(7)
     };
