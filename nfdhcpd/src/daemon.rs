@@ -100,7 +100,7 @@ pub enum DaemonError {
 
 /// Periodic advertisements that fall due within this time of a round wait for the next and leave together: what waking
 /// up costs is shared by all. Solicited ones do not wait.
-const ADVERTISING_PACE: Duration = Duration::from_millis(500);
+const ADVERTISING_PACE: Duration = Duration::from_secs(1);
 
 /// Batches of advertisements sent before anything else gets its turn.
 const ADVERTISING_TURNS: usize = 8;
