@@ -1,10 +1,12 @@
 # make demo    the main job, on real guests: release build, private namespaces, nothing left behind
-# make test    what CI runs: format, lints, docs, tests (does its own set-up)
+# make lab     a real three-node Ganeti cluster in namespaces, left running; tests/lab enters it and takes it down
+# make test    what CI runs first: format, lints, docs, tests (does its own set-up)
+# make test-lab  and then: the tests that want a whole cluster
 #
 # Others: setup, lint, bench, fuzz. Each does the set-up it needs; YES=1 installs without asking.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test setup lint bench fuzz
+.PHONY: demo lab test test-lab setup lint bench fuzz
 
 FUZZ_SECONDS ?= 60
 
@@ -12,9 +14,17 @@ demo: setup
 	cargo build --release --locked -p nfdhcpd -p snf-ifup -p system-tests --bins
 	cargo run --quiet --release --locked -p system-tests --bin demo
 
+lab: setup
+	cargo build --release --locked --workspace --bins
+	tests/lab up $(LAB)
+
 test: setup lint
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace
+
+test-lab: setup
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace --test lab -- --ignored --nocapture
 
 lint:
 	cargo fmt --all --check

@@ -112,28 +112,46 @@ impl Host {
     /// When the kernel refuses a part.
     pub fn routed_network(&self, uplink: &str) -> Result<()> {
         self.namespace
-            .write("/etc/iproute2/rt_tables", &format!("79 {TABLE}\n"))?;
-        for parameter in [
-            "net/ipv4/ip_forward",
-            "net/ipv6/conf/all/forwarding",
-            &format!("net/ipv4/conf/{uplink}/proxy_arp"),
-            &format!("net/ipv6/conf/{uplink}/proxy_ndp"),
-        ] {
-            self.namespace.sysctl(parameter, "1")?;
+            .write("/etc/iproute2/rt_tables", &routing_tables())?;
+        for parameter in routed_parameters(uplink) {
+            self.namespace.sysctl(&parameter, "1")?;
         }
-        for step in [
-            format!("addr add 10.79.0.254/24 dev {uplink} noprefixroute"),
-            format!("route add 10.79.0.0/24 dev {uplink} table {TABLE}"),
-            format!("route add default via 10.79.0.1 dev {uplink} table {TABLE}"),
-            format!("-6 route add 2001:db8:79::/64 dev {uplink} table {TABLE}"),
-            format!("-6 route add default via 2001:db8:79::1 dev {uplink} table {TABLE}"),
-            format!("rule add iif {uplink} lookup {TABLE}"),
-            format!("-6 rule add iif {uplink} lookup {TABLE}"),
-        ] {
+        for step in routed_steps(uplink, "10.79.0.254/24") {
             self.namespace.ip(&step)?;
         }
         Ok(())
     }
+}
+
+/// What a node with routed networks has in `/etc/iproute2/rt_tables`.
+#[must_use]
+pub fn routing_tables() -> String {
+    format!("79 {TABLE}\n")
+}
+
+/// The kernel parameters a node with routed networks on `uplink` sets to 1.
+#[must_use]
+pub fn routed_parameters(uplink: &str) -> [String; 4] {
+    [
+        "net/ipv4/ip_forward".to_owned(),
+        "net/ipv6/conf/all/forwarding".to_owned(),
+        format!("net/ipv4/conf/{uplink}/proxy_arp"),
+        format!("net/ipv6/conf/{uplink}/proxy_ndp"),
+    ]
+}
+
+/// What makes routing table [`TABLE`] on `uplink`, as words for `ip`; `own` is the node's address there.
+#[must_use]
+pub fn routed_steps(uplink: &str, own: &str) -> [String; 7] {
+    [
+        format!("addr add {own} dev {uplink} noprefixroute"),
+        format!("route add 10.79.0.0/24 dev {uplink} table {TABLE}"),
+        format!("route add default via 10.79.0.1 dev {uplink} table {TABLE}"),
+        format!("-6 route add 2001:db8:79::/64 dev {uplink} table {TABLE}"),
+        format!("-6 route add default via 2001:db8:79::1 dev {uplink} table {TABLE}"),
+        format!("rule add iif {uplink} lookup {TABLE}"),
+        format!("-6 rule add iif {uplink} lookup {TABLE}"),
+    ]
 }
 
 #[expect(unsafe_code, reason = "the umask is set between fork and exec")]

@@ -166,16 +166,7 @@ impl Guest {
     /// # Errors
     /// When the console's record cannot be read.
     pub fn fact(&self, name: &str) -> Result<Option<String>> {
-        let console = self.qemu.output()?;
-        // The firmware's escape sequences may stand before the first one.
-        let told = console
-            .lines()
-            .filter_map(|line| Some(line.split_once("GUEST ")?.1));
-        Ok(told
-            .filter_map(|line| line.split_once(' '))
-            .filter(|(fact, _)| *fact == name)
-            .map(|(_, value)| value.trim().to_owned())
-            .next_back())
+        Ok(told(&self.qemu.output()?, name))
     }
 
     /// Waits until the guest tells a fact for which `wanted` holds.
@@ -193,6 +184,20 @@ impl Guest {
         })
         .with_context(|| format!("its console:\n{}", self.qemu.output().unwrap_or_default()))
     }
+}
+
+/// The last value a guest has told of a fact on its console; `None` until it has. Facts of a card but the first begin
+/// with its name: `eth1_address4`.
+#[must_use]
+pub fn told(console: &str, name: &str) -> Option<String> {
+    // The firmware's escape sequences may stand before the first one.
+    let told = console
+        .lines()
+        .filter_map(|line| Some(line.split_once("GUEST ")?.1));
+    told.filter_map(|line| line.split_once(' '))
+        .filter(|(fact, _)| *fact == name)
+        .map(|(_, value)| value.trim().to_owned())
+        .next_back()
 }
 
 /// QEMU as every guest of ours has it: no devices but a serial console on its output.

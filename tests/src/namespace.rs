@@ -18,7 +18,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::Value;
 
-use crate::world;
+use crate::{program, world};
 
 /// The directories a namespace has to itself, and where they are in its part of the world's tmpfs.
 const PRIVATE: [(&str, &str); 3] = [("/run", "run"), ("/var/lib", "var-lib"), ("/tmp", "tmp")];
@@ -95,25 +95,15 @@ impl Namespace {
     /// When it cannot be started or fails; its output is in the error.
     pub fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
         let program = program.as_ref();
-        let shown = || {
-            format!(
-                "{}: {} {}",
-                self.name,
-                program.display(),
-                arguments.join(" ")
-            )
-        };
-        let output = self
-            .command(program)
-            .args(arguments)
-            .output()
-            .with_context(shown)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("{}: {}\n{text}{errors}", shown(), output.status);
-        }
-        Ok(text)
+        let shown = format!(
+            "{}: {} {}",
+            self.name,
+            program.display(),
+            arguments.join(" ")
+        );
+        let mut command = self.command(program);
+        command.args(arguments);
+        program::printed(command, &shown)
     }
 
     /// Runs `ip` with the words of `arguments`.

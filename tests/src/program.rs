@@ -122,6 +122,20 @@ impl Program {
     }
 }
 
+/// Runs a command to its end and returns what it printed.
+///
+/// # Errors
+/// When it cannot be started or fails; its output is in the error, under the name `shown`.
+pub fn printed(mut command: Command, shown: &str) -> Result<String> {
+    let output = command.output().with_context(|| shown.to_owned())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("{shown}: {}\n{text}{errors}", output.status);
+    }
+    Ok(text)
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself: then there is nothing to kill.

@@ -290,7 +290,7 @@ fn become_init(limit: u32) -> io::Result<()> {
 }
 
 /// The directory this program and, beside it, nfdhcpd and snf-ifup are in.
-fn programs_outside() -> Result<PathBuf> {
+pub(crate) fn programs_outside() -> Result<PathBuf> {
     let own = env::current_exe().context("find the program itself")?;
     let mut directory = own.parent().context("the program has a directory")?;
     if directory.file_name() == Some("deps".as_ref()) {

@@ -1,14 +1,13 @@
 //! A test or the demo, killed half-way, leaves the host as it was.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 use system_tests::served::{Attachment, Served};
+use system_tests::untouched;
 use system_tests::wait::{SOON, until};
 use system_tests::world::{can_run, in_world};
 
@@ -17,71 +16,6 @@ const MARK: &str = "SNF_NOTHING_LEFT";
 
 /// Fetching and building included.
 const HALF_WAY: Duration = Duration::from_secs(120);
-
-/// What must be after as it was before; by name, for the message.
-fn host() -> Result<BTreeMap<&'static str, String>> {
-    let mut state = BTreeMap::new();
-    for (name, arguments) in [
-        ("links", "-j link"),
-        ("addresses", "-j addr"),
-        ("IPv4 rules", "-j -4 rule"),
-        ("IPv6 rules", "-j -6 rule"),
-        ("IPv4 routes", "-j -4 route show table all"),
-        ("IPv6 routes", "-j -6 route show table all"),
-    ] {
-        let words: Vec<_> = arguments.split_whitespace().collect();
-        let mut json: Value = serde_json::from_str(&run("ip", &words)?)?;
-        without_clocks(&mut json);
-        state.insert(name, json.to_string());
-    }
-    state.insert("nft rules", run("nft", &["-s", "list", "ruleset"])?);
-    state.insert("mounts", fs::read_to_string("/proc/self/mounts")?);
-    state.insert(
-        "host name",
-        fs::read_to_string("/proc/sys/kernel/hostname")?,
-    );
-    state.insert(
-        "resolver",
-        fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
-    );
-    state.insert("/run", listing("/run")?);
-    state.insert("/var/lib", listing("/var/lib")?);
-    state.insert(
-        "named namespaces",
-        listing("/run/netns").unwrap_or_default(),
-    );
-    Ok(state)
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .context(program.to_owned())?;
-    ensure!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn listing(directory: &str) -> Result<String> {
-    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
-    let mut names = names.collect::<Result<Vec<_>>>()?;
-    names.sort();
-    Ok(format!("{names:?}"))
-}
-
-/// Takes out what changes by itself.
-fn without_clocks(json: &mut Value) {
-    if let Some(object) = json.as_object_mut() {
-        object.retain(|key, _| !key.ends_with("life_time") && key != "expires");
-        object.values_mut().for_each(without_clocks);
-    } else if let Some(list) = json.as_array_mut() {
-        list.iter_mut().for_each(without_clocks);
-    }
-}
 
 /// The processes that have the mark in their environment.
 fn marked(mark: &str) -> Result<Vec<String>> {
@@ -105,7 +39,7 @@ fn marked(mark: &str) -> Result<Vec<String>> {
 /// Starts `command`, kills it once all of `programs` run, and compares.
 fn leaves_nothing(mut command: Command, mark: &str, programs: &[&str]) -> Result<()> {
     let mark = format!("{}-{mark}", std::process::id());
-    let before = host()?;
+    let before = untouched::state()?;
     let mut child = command
         .env(MARK, &mark)
         .stdin(Stdio::null())
@@ -126,10 +60,10 @@ fn leaves_nothing(mut command: Command, mark: &str, programs: &[&str]) -> Result
     .with_context(|| format!("{:?}", marked(&mark)))?;
     for (name, was) in before {
         until(&format!("{name}: as before"), SOON, || {
-            Ok(host()?.get(name) == Some(&was))
+            Ok(untouched::state()?.get(name) == Some(&was))
         })
         .with_context(|| {
-            let after = host().unwrap_or_default();
+            let after = untouched::state().unwrap_or_default();
             format!("before: {was}\nafter: {:?}", after.get(name))
         })?;
     }

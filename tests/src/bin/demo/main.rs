@@ -6,7 +6,6 @@
 
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 
-mod progress;
 mod timeline;
 
 use std::net::IpAddr;
@@ -20,10 +19,9 @@ use system_tests::frame::{Message, build, read};
 use system_tests::ganeti::{self, BRIDGED, BRIDGED_MAC, ROUTED, ROUTED_MAC};
 use system_tests::guest::{self, Accelerator, Guest};
 use system_tests::host::{Host, Nfdhcpd};
+use system_tests::progress::Progress;
 use system_tests::tap::Tap;
 use system_tests::world::{self, World};
-
-use progress::Progress;
 
 /// How long a guest may take from power on to its addresses.
 const BOOT: Duration = Duration::from_secs(50);

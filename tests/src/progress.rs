@@ -1,4 +1,4 @@
-//! What the demo is doing: finished steps as lines, the present one in place when there is a terminal.
+//! What a long piece of work is doing: finished steps as lines, the present one in place when there is a terminal.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,13 +6,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The display. Dropping it clears the present step.
-pub(crate) struct Progress {
+#[derive(Debug)]
+pub struct Progress {
     start: Instant,
     shared: Arc<Mutex<State>>,
     ticker: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     now: Option<String>,
     over: bool,
@@ -20,7 +21,8 @@ struct State {
 
 impl Progress {
     /// Begins; the clock runs from here.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let start = Instant::now();
         let shared = Arc::new(Mutex::new(State::default()));
         let ticker = stdout().is_terminal().then(|| {
@@ -35,22 +37,29 @@ impl Progress {
     }
 
     /// Says what is being done.
-    pub(crate) fn now(&self, step: &str) {
+    pub fn now(&self, step: &str) {
         lock(&self.shared).now = Some(step.to_owned());
     }
 
     /// Says what has been done.
-    pub(crate) fn done(&self, step: &str) {
+    pub fn done(&self, step: &str) {
         let mut state = lock(&self.shared);
         state.now = None;
         self.clear();
-        println!("  [{:5.1} s] {step}", self.start.elapsed().as_secs_f32());
+        let seconds = self.start.elapsed().as_secs_f32();
+        say(&format!("  [{seconds:5.1} s] {step}\n"));
     }
 
     fn clear(&self) {
         if self.ticker.is_some() {
-            print!("\r\x1b[K");
+            say("\r\x1b[K");
         }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -59,7 +68,7 @@ impl Drop for Progress {
         lock(&self.shared).over = true;
         if let Some(ticker) = self.ticker.take() {
             let _ = ticker.join();
-            print!("\r\x1b[K");
+            say("\r\x1b[K");
         }
     }
 }
@@ -71,12 +80,8 @@ fn tick(start: Instant, shared: &Mutex<State>) {
             return;
         }
         if let Some(now) = &state.now {
-            print!(
-                "\r\x1b[K  [{:5.1} s] {sign} {now}",
-                start.elapsed().as_secs_f32()
-            );
-            // A display that cannot be written to is no reason to stop.
-            let _ = stdout().flush();
+            let seconds = start.elapsed().as_secs_f32();
+            say(&format!("\r\x1b[K  [{seconds:5.1} s] {sign} {now}"));
         }
         drop(state);
         thread::sleep(Duration::from_millis(100));
@@ -85,4 +90,10 @@ fn tick(start: Instant, shared: &Mutex<State>) {
 
 fn lock(mutex: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A display that cannot be written to is no reason to stop.
+fn say(text: &str) {
+    let mut out = stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
