@@ -45,7 +45,8 @@ echo $$ > "$0/cgroup.procs"
 exec unshare --cgroup --mount --pid --ipc --uts --fork --kill-child sh -c "$1" "$2"
 "#;
 
-/// Makes the root, with the program under test ($0) where its package puts it, and becomes systemd.
+/// Makes the root, with the program under test ($0) where its package puts it, and becomes systemd, which would raise
+/// limits of the whole machine if it could.
 const BOOT: &str = r#"
 set -e
 mkdir -p /tmp/systemd
@@ -55,7 +56,9 @@ mkdir upper work root
 mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work root root
 cd root
 mount -t proc proc proc
-mount -t sysfs sysfs sys
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs run run
 mount -t tmpfs dev dev
