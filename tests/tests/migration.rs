@@ -108,20 +108,14 @@ fn moves_and_notices_nothing(attachment: Attachment) {
         client.wire.carries_dhcpv4(v4::MessageType::Ack, SOON)?;
         client.wire.carries_dhcpv6(v6::MessageType::Renew, SOON)?;
         client.wire.carries_dhcpv6(v6::MessageType::Reply, SOON)?;
-        for frame in client.wire.record() {
-            let message = read(&frame.bytes);
-            if let Some(Message::Dhcpv4(message)) = &message {
+        for (_, message) in client.wire.messages() {
+            if let Message::Dhcpv4(message) = &message {
                 let kind = dhcpv4_type(message);
-                ensure!(
-                    kind != Some(v4::MessageType::Nak),
-                    "the VM was refused its address"
-                );
-                ensure!(
-                    kind != Some(v4::MessageType::Discover),
-                    "the VM had to ask anew"
-                );
+                let noticed = [v4::MessageType::Nak, v4::MessageType::Discover];
+                let noticed = kind.is_some_and(|kind| noticed.contains(&kind));
+                ensure!(!noticed, "the VM was refused or had to ask anew: {message}");
             }
-            if let Some(Message::Dhcpv6(message)) = &message {
+            if let Message::Dhcpv6(message) = &message {
                 let kind = message.msg_type();
                 ensure!(
                     kind != v6::MessageType::Solicit,

@@ -13,7 +13,7 @@ use nfdhcpd_binding::MacAddr;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use system_tests::frame::build::{self, Between};
-use system_tests::frame::{Message, dhcpv4_type, read};
+use system_tests::frame::{Message, dhcpv4, read};
 use system_tests::host::{BINDINGS, Host, Nfdhcpd};
 use system_tests::tap::Tap;
 use system_tests::wait::{SOON, until};
@@ -40,11 +40,8 @@ fn is_offered(tap: &Tap, number: u8) -> Result<()> {
 }
 
 fn offer(frame: &[u8], number: u8) -> Option<()> {
-    let Message::Dhcpv4(message) = read(frame)? else {
-        return None;
-    };
-    let offer = dhcpv4_type(&message) == Some(v4::MessageType::Offer);
-    (offer && message.yiaddr().octets() == [10, 0, 0, number]).then_some(())
+    let offer = dhcpv4(frame, v4::MessageType::Offer)?;
+    (offer.yiaddr().octets() == [10, 0, 0, number]).then_some(())
 }
 
 /// `ctl show`, as JSON.
