@@ -452,7 +452,9 @@ impl Bindings {
 
     fn attachment(&self, link: &Link) -> Attachment {
         match self.bridge_of(link) {
-            Some(_) => Attachment::Bridged,
+            Some(bridge) => Attachment::Bridged {
+                bridge: bridge.index,
+            },
             None => Attachment::Routed,
         }
     }

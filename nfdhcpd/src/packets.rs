@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use nfdhcpd_binding::MacAddr;
@@ -16,14 +16,15 @@ use crate::clock::Clock;
 use crate::config::Absent;
 use crate::counters::Counters;
 use crate::outcome::Outcome;
+use crate::policer::{Bucket, Policy};
 use crate::ports::{Port, Ports};
 use crate::queue::{BATCH, Packet, Queue, QueueError, Wait};
-use crate::responder::{Decision, Ignored, answer};
+use crate::responder::{Decision, Ignored, Reply, answer, ndp};
 use crate::rules::plan::Mark;
 use crate::story::Event;
 use crate::tap::{Outbox, Tap};
 use crate::trace::Tracer;
-use crate::wire::Frame;
+use crate::wire::{Frame, Protocol};
 
 /// How a queued packet names its TAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Shared {
     pub tracer: Tracer,
     /// To the rest of the daemon; what does not fit is lost.
     pub notices: mpsc::Sender<Notice>,
+    /// How many solicitations are passed on, of all VMs together.
+    pub passing: Bucket,
     /// The threads are to end once they have answered what waits; to be seen, each is woken.
     pub stop: AtomicBool,
 }
@@ -86,7 +89,7 @@ impl PacketThread {
     pub fn new(queue: Queue, shared: Arc<Shared>) -> Self {
         Self {
             queue,
-            outbox: Outbox::new(BATCH),
+            outbox: Outbox::new(2 * BATCH), // an answer, and what is passed on
             shared,
             counters: Arc::default(),
         }
@@ -196,7 +199,9 @@ fn take<'p>(
     let inbound = &packet.inbound;
     let port = tap_of(shared.key, packet).and_then(|tap| ports.find(tap));
     let outcome = match port {
-        Some(port) if port.record.bucket.take(now, ports.policy) => decide(port, packet, outbox),
+        Some(port) if port.record.bucket.take(now, ports.policy) => {
+            decide(shared, port, packet, now, outbox)
+        }
         Some(_) => Outcome::from(Decision::Ignore(Ignored::RateLimited)),
         None if shared.key == Key::Device(Absent::Pass) => Outcome::from(Decision::NotOurs),
         None => Outcome::from(Decision::Ignore(Ignored::NoBinding)),
@@ -246,11 +251,41 @@ fn tap_of(key: Key, packet: &Packet<'_>) -> Option<u32> {
 }
 
 /// The answer, put into the outbox.
-fn decide(port: &Port, packet: &Packet<'_>, outbox: &mut Outbox) -> Outcome {
-    put_answer(outbox, port.tap, |frame| {
+fn decide(
+    shared: &Shared,
+    port: &Port,
+    packet: &Packet<'_>,
+    now: u64,
+    outbox: &mut Outbox,
+) -> Outcome {
+    let outcome = put_answer(outbox, port.tap, |frame| {
         answer(&port.served, &packet.inbound, frame)
-    })
+    });
+    if packet.inbound.protocol == Protocol::RouterSolicitation
+        && SOLICITED.map(Outcome::from).contains(&outcome)
+        && let Some(frame) = outbox.vacant()
+        && let Some(bridge) = ndp::pass_on(&port.served, &packet.inbound, frame)
+        && is_first(&port.record.passed_on, now, PASSING_PAUSE)
+        && shared.passing.take(now, PASSING)
+    {
+        outbox.put(bridge);
+    }
+    outcome
 }
+
+/// What may become of a router solicitation that the network's routers are to see too.
+const SOLICITED: [Decision; 3] = [
+    Decision::Reply(Reply::RouterAdvertisement),
+    Decision::Advertise,
+    Decision::Ignore(Ignored::NoAddress),
+];
+
+/// Seconds between two solicitations of one VM that are passed on. A host sends its own 4 s apart (RFC 4861 §10).
+const PASSING_PAUSE: u32 = 1;
+
+/// Of all VMs together: a bridge copies each to all its ports, so that those of a thousand VMs at once would be a million
+/// frames. The routers' answer is one for all VMs, or one of many answers.
+const PASSING: Policy = Policy::new(100, 100);
 
 /// Has `answer` write a frame for a TAP. A panic costs this packet its answer and nothing else.
 fn put_answer(
@@ -273,16 +308,24 @@ fn put_answer(
 /// Otherwise one packet could end the daemon.
 const _: () = assert!(cfg!(panic = "unwind"), "build with panic = \"unwind\"");
 
-/// Nanoseconds between two reports of one VM's declines.
-const DECLINE_PAUSE: u64 = 60_000_000_000;
+/// Seconds between two reports of one VM's declines.
+const DECLINE_PAUSE: u32 = 60;
+
+/// Whether nothing happened within so many seconds before `now`, in nanoseconds; then it happens now. `last`: when it
+/// last did, in seconds and one, 0 for never.
+fn is_first(last: &AtomicU32, now: u64, pause: u32) -> bool {
+    let now = u32::try_from(now / 1_000_000_000 + 1).unwrap_or(u32::MAX);
+    let before = last.load(Ordering::Relaxed);
+    let first = before == 0 || now.saturating_sub(before) > pause;
+    if first {
+        last.store(now, Ordering::Relaxed);
+    }
+    first
+}
 
 #[cold]
 fn report_decline(shared: &Shared, port: &Port, now: u64) {
-    let last = port.record.decline_reported.load(Ordering::Relaxed);
-    if last == 0 || now.saturating_sub(last) > DECLINE_PAUSE {
-        port.record
-            .decline_reported
-            .store(now.max(1), Ordering::Relaxed);
+    if is_first(&port.record.decline_reported, now, DECLINE_PAUSE) {
         let _ = shared.notices.try_send(Notice::Declined { tap: port.tap });
     }
 }
@@ -290,7 +333,6 @@ fn report_decline(shared: &Shared, port: &Port, now: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::responder::Reply;
 
     #[test]
     fn a_panic_while_answering_costs_that_packet_its_answer_and_nothing_else() {

@@ -16,13 +16,25 @@ pub struct Policy {
     depth: u64,
 }
 
-impl From<Rate> for Policy {
-    fn from(rate: Rate) -> Self {
-        let cost = 1_000_000_000 / u64::from(rate.per_second.max(1));
+impl Policy {
+    /// So many packets per second, and as many as `burst` at once; 0 counts as 1.
+    #[must_use]
+    pub const fn new(per_second: u32, burst: u32) -> Self {
+        let cost = 1_000_000_000 / at_least_one(per_second);
         Self {
             cost,
-            depth: cost * u64::from(rate.burst.max(1)),
+            depth: cost * at_least_one(burst),
         }
+    }
+}
+
+const fn at_least_one(number: u32) -> u64 {
+    if number == 0 { 1 } else { number as u64 }
+}
+
+impl From<Rate> for Policy {
+    fn from(rate: Rate) -> Self {
+        Self::new(rate.per_second, rate.burst)
     }
 }
 

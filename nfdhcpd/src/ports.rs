@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::policer::{Bucket, Policy};
 use crate::responder::Served;
@@ -43,8 +43,10 @@ pub struct Record {
     pub story: Story,
     /// An advertisement to all nodes is asked for and not yet seen to.
     pub advertise: AtomicBool,
-    /// When the VM's last decline was reported, nanoseconds of the packet threads' clock; 0 = never.
-    pub decline_reported: AtomicU64,
+    /// When the VM's last decline was reported, seconds of the packet threads' clock and one; 0 = never.
+    pub decline_reported: AtomicU32,
+    /// When its last router solicitation was passed on to the network; likewise.
+    pub passed_on: AtomicU32,
 }
 
 /// All TAPs that are served, and how fast each may ask.

@@ -86,7 +86,10 @@ pub enum Attachment {
     /// The host routes the VM's packets.
     Routed,
     /// The TAP is a port of a bridge.
-    Bridged,
+    Bridged {
+        /// The bridge's interface index.
+        bridge: u32,
+    },
 }
 
 /// Everything an answer to one TAP needs, encoded once when its binding comes into force.

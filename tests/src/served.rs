@@ -45,6 +45,14 @@ user = \"nobody\"
 per_second = 100
 ";
 
+/// The same where this host is the router of bridged VMs too: nothing at all of what they ask leaves it.
+pub const HOST_IS_ROUTER: &str = "\
+user = \"nobody\"
+router = \"host\"
+[rate]
+per_second = 100
+";
+
 /// How a NIC is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
@@ -67,6 +75,8 @@ pub struct Served {
     pub nfdhcpd: Nfdhcpd,
     /// The host.
     pub host: Host,
+    /// The VM's router is one of its network: nfdhcpd passes router solicitations on to it.
+    pub router_is_elsewhere: bool,
 }
 
 impl Served {
@@ -115,6 +125,9 @@ impl Served {
             router,
             nfdhcpd,
             host,
+            router_is_elsewhere: attachment == Attachment::Bridged
+                && !configuration.contains("router =")
+                && !changes.contains("GATEWAY6_MAC="),
         })
     }
 
@@ -128,7 +141,7 @@ impl Served {
         self.nfdhcpd.shows("tap0", "ip", &address.to_string())
     }
 
-    /// Nothing of what nfdhcpd is there for has left the host.
+    /// Nothing of what nfdhcpd is there for has left the host, but what it passes on.
     ///
     /// # Errors
     /// When something has, naming it.
@@ -138,11 +151,14 @@ impl Served {
             let Some(message) = frame::read(&frame.bytes).filter(|_| from_client) else {
                 continue;
             };
-            let ours = !matches!(
-                message,
-                Message::NeighborSolicitation { .. } | Message::NeighborAdvertisement { .. }
-            );
-            ensure!(!ours, "left the host: {message}");
+            let others = match message {
+                Message::NeighborSolicitation { .. } | Message::NeighborAdvertisement { .. } => {
+                    true
+                }
+                Message::RouterSolicitation => self.router_is_elsewhere,
+                Message::Dhcpv4(_) | Message::Dhcpv6(_) | Message::RouterAdvertisement(_) => false,
+            };
+            ensure!(others, "left the host: {message}");
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use system_tests::frame::{Direction, Message, build, dhcpv4, read};
 use system_tests::host::{Host, Nfdhcpd};
-use system_tests::served::{Attachment, CONFIGURATION, MAC, Served, binding};
+use system_tests::served::{Attachment, HOST_IS_ROUTER, MAC, Served, binding};
 use system_tests::tap::Tap;
 use system_tests::wait::SOON;
 use system_tests::world::{World, in_world};
@@ -49,7 +49,7 @@ fn asks_and_is_offered(tap: &Tap, mac: MacAddr) -> Result<()> {
 
 /// The scene of tests that speak for the VM themselves.
 fn without_client(world: &World) -> Result<Served> {
-    let scene = Served::new(world, Attachment::Bridged, "")?;
+    let scene = Served::configured(world, Attachment::Bridged, "", HOST_IS_ROUTER)?;
     scene.client.wire.unplug()?;
     Ok(scene)
 }
@@ -66,7 +66,7 @@ impl Empty {
         let host = Host::new(world, "host")?;
         Ok(Self {
             uplink: host.bridge("br0")?,
-            nfdhcpd: host.nfdhcpd(CONFIGURATION)?,
+            nfdhcpd: host.nfdhcpd(HOST_IS_ROUTER)?,
             host,
         })
     }
@@ -89,7 +89,7 @@ fn nothing_a_vm_asks_leaves_the_host_while_nfdhcpd_is_stopped_killed_or_gone() {
         is_offered(&tap)?;
         scene.nfdhcpd.program.stop(Signal::SIGKILL)?;
         ask_all(&tap)?;
-        scene.nfdhcpd = scene.host.nfdhcpd(CONFIGURATION)?;
+        scene.nfdhcpd = scene.host.nfdhcpd(HOST_IS_ROUTER)?;
         scene.nfdhcpd.serves("tap0")?;
         scene.nfdhcpd.program.stop(Signal::SIGTERM)?;
         ask_all(&tap)?;
@@ -131,7 +131,7 @@ fn killed_and_started_again_it_answers_with_the_same_rules() {
         ensure!(!before.is_empty(), "there are no rules");
         for _ in 0..3 {
             scene.nfdhcpd.program.stop(Signal::SIGKILL)?;
-            scene.nfdhcpd = scene.host.nfdhcpd(CONFIGURATION)?;
+            scene.nfdhcpd = scene.host.nfdhcpd(HOST_IS_ROUTER)?;
             scene.nfdhcpd.serves("tap0")?;
             asks_and_is_offered(&scene.tap, MAC)?;
             let after = rules(&scene.host)?;
@@ -186,7 +186,7 @@ fn a_removed_binding_sets_its_tap_free() {
 #[test]
 fn with_on_absent_pass_requests_go_on_once_nfdhcpd_is_gone() {
     in_world(&[], |world| {
-        let configuration = format!("on_absent = \"pass\"\n{CONFIGURATION}");
+        let configuration = format!("on_absent = \"pass\"\n{HOST_IS_ROUTER}");
         let mut scene = Served::configured(world, Attachment::Bridged, "", &configuration)?;
         scene.client.wire.unplug()?;
         asks_and_is_offered(&scene.tap, MAC)?;

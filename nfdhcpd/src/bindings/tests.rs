@@ -289,7 +289,10 @@ fn a_tap_that_becomes_a_bridges_port_is_served_anew() {
         ..tap(7)
     };
     world.step(|b, out| b.link_here(port, out));
-    assert_eq!(world.served.get(&7), Some(&(1, Attachment::Bridged)));
+    assert_eq!(
+        world.served.get(&7),
+        Some(&(1, Attachment::Bridged { bridge: BRIDGE }))
+    );
     let redirected = world.bindings.redirected(name("tap0")).unwrap();
     assert_eq!(redirected.bridge, Some(bridge()));
     // A port of another device, say a VRF, is routed.

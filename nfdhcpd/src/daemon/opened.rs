@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::ctl::SOCKET;
 use crate::netlink::Links;
 use crate::packets::{Key, Notice, PacketThread, Shared};
-use crate::policer::Policy;
+use crate::policer::{Bucket, Policy};
 use crate::ports::Ports;
 use crate::privileges;
 use crate::queue::{Queue, Waker};
@@ -76,6 +76,7 @@ impl Opened {
             clock: Clock::start(),
             tracer: Tracer::default(),
             notices: notify,
+            passing: Bucket::default(),
             stop: AtomicBool::new(false),
         });
         let threads = open_queues(&config, &shared)?;

@@ -26,10 +26,12 @@ use ipnet::Ipv6Net;
 use nfdhcpd_binding::{Binding, MacAddr, Mode6, Route};
 
 use super::{Attachment, Decision, Ignored, Reply, Served, Settings};
-use crate::wire::ip::{ETHERNET_HEADER, IPV6_HEADER, Link, begin_icmpv6, finish, multicast_mac};
+use crate::wire::ip::{
+    ETHERNET_HEADER, ETHERTYPE_IPV6, IPV6_HEADER, Link, begin_icmpv6, finish, multicast_mac,
+};
 use crate::wire::ndp::{
-    ALL_NODES, NEIGHBOR_ADVERTISEMENT, NeighborAdvertisement, NeighborSolicitation, Prefix,
-    ROUTER_ADVERTISEMENT, RouterAdvertisement, RouterSolicitation, cease, push_succession,
+    ALL_NODES, ALL_ROUTERS, NEIGHBOR_ADVERTISEMENT, NeighborAdvertisement, NeighborSolicitation,
+    Prefix, ROUTER_ADVERTISEMENT, RouterAdvertisement, RouterSolicitation, cease, push_succession,
 };
 use crate::wire::{Frame, Inbound};
 
@@ -44,6 +46,8 @@ pub struct Router {
     /// IPv6 source of what is sent: the router's link-local address.
     address: Ipv6Addr,
     proxied: Proxied,
+    /// The bridge, when the router is a machine of its network.
+    network: Option<u32>,
     /// `GATEWAY6`, another address of the router.
     gateway: Option<Ipv6Addr>,
     prefix: Option<Ipv6Net>,
@@ -75,10 +79,14 @@ impl Router {
         let named = binding.gateway6_mac;
         let (mac, proxied) = match attachment {
             Attachment::Routed => (settings.router_mac, Proxied::Subnet),
-            Attachment::Bridged if named.is_some() || settings.router_is_host => {
+            Attachment::Bridged { .. } if named.is_some() || settings.router_is_host => {
                 (named.unwrap_or(settings.router_mac), Proxied::Router)
             }
-            Attachment::Bridged => (settings.router_mac, Proxied::Nobody),
+            Attachment::Bridged { .. } => (settings.router_mac, Proxied::Nobody),
+        };
+        let network = match attachment {
+            Attachment::Bridged { bridge } if proxied == Proxied::Nobody => Some(bridge),
+            Attachment::Bridged { .. } | Attachment::Routed => None,
         };
         let at_gateway = binding
             .gateway6
@@ -95,6 +103,7 @@ impl Router {
             mac,
             address: at_gateway.unwrap_or(mac.link_local()),
             proxied,
+            network,
             gateway: binding.gateway6,
             prefix: binding.subnet6,
             own: extra.chain(binding.ip6).chain(binding.eui64).collect(),
@@ -270,6 +279,22 @@ pub(super) fn answer_rs(
     } else {
         Err(Ignored::TooLarge)
     }
+}
+
+/// Writes a bridged VM's router solicitation for the routers of its network, when none is announced here: what we
+/// advertise names no router, and those on the network advertise seldom without being asked. The interface index of the
+/// bridge it is for. `None`: it is for nobody else. `packet`: a well-formed solicitation.
+#[must_use]
+pub fn pass_on(served: &Served, packet: &Inbound<'_>, out: &mut Frame) -> Option<u32> {
+    let bridge = served.ndp.as_ref()?.network?;
+    let to_all = packet.payload.get(24..40) == Some(&ALL_ROUTERS.octets()[..]);
+    out.clear();
+    let whole = out.push(&multicast_mac(ALL_ROUTERS).octets())
+        && out.push(&packet.source.unwrap_or(served.mac).octets())
+        && out.push(&ETHERTYPE_IPV6)
+        && out.push(packet.payload)
+        && finish(out); // a virtio guest may have left the checksum to its card
+    (to_all && whole).then_some(bridge)
 }
 
 pub(super) fn answer_ns(

@@ -28,7 +28,8 @@ pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+/// EtherType of IPv6, as it stands in a frame.
+pub const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;

@@ -37,7 +37,7 @@ impl Case {
         let settings = config.unwrap_or_else(|error| panic!("{error:?}")).settings;
         let attachment = match section("attachment").map_or("routed", str::trim) {
             "routed" => Attachment::Routed,
-            "bridged" => Attachment::Bridged,
+            "bridged" => Attachment::Bridged { bridge: 9 },
             other => panic!("attachment {other}"),
         };
         let packet = section("packet").expect("a case has a packet");

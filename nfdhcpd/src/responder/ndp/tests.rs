@@ -11,13 +11,14 @@ use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use pnet_packet::ipv6::Ipv6Packet as PnetIpv6;
 use proptest::prelude::*;
 
-use super::{advertise, is_same_router, withdraw};
+use super::{advertise, is_same_router, pass_on, withdraw};
 use crate::responder::{
     Attachment, Decision, Ignored, Reply, Served, Settings, answer, tests::configured,
 };
 use crate::wire::ip::{ETHERNET_HEADER, Link, begin_icmpv6, finish, multicast_mac, solicited_node};
 use crate::wire::{Frame, Inbound, Protocol};
 
+const BRIDGE: u32 = 9;
 const VM: MacAddr = MacAddr([0xaa, 0, 0, 0x51, 0xad, 0xbc]);
 const ROUTER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x01]);
 const LAN_ROUTER: MacAddr = MacAddr([0x00, 0x1b, 0x21, 9, 9, 9]);
@@ -61,7 +62,7 @@ fn routed(binding: &Binding) -> Served {
 }
 
 fn bridged(binding: &Binding) -> Served {
-    Served::new(binding, Attachment::Bridged, &settings())
+    Served::new(binding, Attachment::Bridged { bridge: BRIDGE }, &settings())
 }
 
 /// A bridged NIC of a network whose router is this host.
@@ -70,7 +71,7 @@ fn bridged_to_host(binding: &Binding) -> Served {
         router_is_host: true,
         ..settings()
     };
-    Served::new(binding, Attachment::Bridged, &settings)
+    Served::new(binding, Attachment::Bridged { bridge: BRIDGE }, &settings)
 }
 
 /// An ICMPv6 packet of the VM; `body` follows the ICMPv6 header.
@@ -856,4 +857,36 @@ proptest! {
             }
         }
     }
+}
+
+/// The network's own router would otherwise be heard of only when it next advertises, minutes later.
+#[test]
+fn a_bridged_vms_solicitation_also_goes_to_the_routers_of_its_network() {
+    let packet = router_solicitation(PRIVATE_LINK_LOCAL);
+    let mut frame = Frame::new();
+    let mut passed = |served: &Served, packet: &[u8]| {
+        let to = pass_on(
+            served,
+            &inbound(Protocol::RouterSolicitation, packet),
+            &mut frame,
+        );
+        to.map(|bridge| (bridge, frame.as_slice().to_vec()))
+    };
+    let (bridge, frame) = passed(&bridged(&binding()), &packet).unwrap();
+    assert_eq!(bridge, BRIDGE);
+    let all_routers = MacAddr([0x33, 0x33, 0, 0, 0, 2]);
+    assert_eq!(Sent(frame.clone()).link(), (all_routers, VM));
+    assert_eq!(frame[12..14], [0x86, 0xdd]);
+    assert_eq!(frame[14..], packet);
+    let mut unfilled = packet.clone();
+    unfilled[42..44].copy_from_slice(&[0x12, 0x34]);
+    let (_, filled) = passed(&bridged(&binding()), &unfilled).unwrap();
+    assert_eq!(filled[14..], packet);
+    let without_prefix = bridged(&Binding::new(VM));
+    assert!(passed(&without_prefix, &packet).is_some());
+    for host_is_router in [routed(&binding()), bridged_to_host(&binding())] {
+        assert_eq!(passed(&host_is_router, &packet), None);
+    }
+    let to_us_alone = self::packet(PRIVATE_LINK_LOCAL, ip("fe80::1"), 133, &[0; 4]);
+    assert_eq!(passed(&bridged(&binding()), &to_us_alone), None);
 }
