@@ -6,18 +6,23 @@
 //! [`tap::Tap`] and the client, as QEMU would, and keeps a record of them. A [`lab::Lab`] is a real Ganeti cluster.
 
 pub mod bench;
+pub mod broker;
 pub mod client;
+pub mod eventd;
 pub mod frame;
 pub mod ganeti;
 pub mod guest;
 pub mod host;
+pub mod job_queue;
 pub mod lab;
+pub mod luxi;
 pub mod namespace;
 pub mod netboot;
 pub mod notifications;
 pub mod pcap;
 pub mod program;
 pub mod progress;
+pub mod relay;
 pub mod served;
 pub mod systemd;
 pub mod tap;

@@ -7,6 +7,16 @@ use std::path::{Path, PathBuf};
 
 /// Files that decide: no IO, no clock, no environment, no logging.
 const CORE: &[&str] = &[
+    "agent/events/src/ganeti.rs",
+    "agent/events/src/identity.rs",
+    "agent/events/src/intake.rs",
+    "agent/events/src/message.rs",
+    "agent/events/src/routing.rs",
+    "agent/src/eventd/events.rs",
+    "agent/src/eventd/job_file.rs",
+    "agent/src/eventd/journal/record.rs",
+    "agent/src/eventd/luxi/instance.rs",
+    "agent/src/eventd/seen.rs",
     "nfdhcpd/binding/src/",
     "nfdhcpd/src/wire.rs",
     "nfdhcpd/src/wire/",
@@ -185,10 +195,14 @@ fn crates_import_only_whom_they_may() {
         ("nfdhcpd/binding/Cargo.toml", &[]),
         ("ifup/Cargo.toml", &["nfdhcpd-binding", "snf-nft"]),
         ("ifup/nft/Cargo.toml", &[]),
+        ("agent/Cargo.toml", &["snf-events"]),
+        ("agent/events/Cargo.toml", &[]),
     ];
     let ours = [
         "nfdhcpd",
         "nfdhcpd-binding",
+        "snf-agent",
+        "snf-events",
         "snf-ifup",
         "snf-nft",
         "system-tests",

@@ -1,0 +1,366 @@
+//! Publication: what is journaled goes out, in order, until it is acknowledged.
+//!
+//! Up to [`WINDOW`] events are on their way. One that is returned or refused is sent again, with a growing pause, unless
+//! a newer one of its operation stands for it; a connection that breaks is made anew, and everything that was not
+//! acknowledged goes out again. Duplicates are allowed, a status that falls is not: an event for which a newer one is
+//! journaled is never sent. The cursor moves only over events that are acknowledged or superseded, and is kept on disk
+//! after that.
+
+pub mod amqp;
+pub mod compose;
+pub mod https;
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use snf_events::message::StreamState;
+use snf_events::topology::TopologyError;
+use snf_events::{Heartbeat, JobId, JobStatus, OpCode, Prefix, RoutingKey, Sequence, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::counters::Counters;
+use super::daemon::chain;
+use super::journal::View;
+use super::journal::record::Number;
+use super::scribe::unix_milliseconds;
+use compose::Composer;
+use window::Window;
+
+/// Events on their way at once.
+pub const WINDOW: usize = 256;
+
+/// How often the cursor is kept, when it moved.
+const KEEP: Duration = Duration::from_millis(200);
+/// Longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long acknowledgements are awaited when publication is to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// An event that is ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its place in the journal.
+    pub number: Number,
+    /// Its number in its prefix's stream.
+    pub sequence: Sequence,
+    /// Whose it is.
+    pub prefix: Prefix,
+    /// What it is published with.
+    pub key: RoutingKey,
+    /// Its natural key.
+    pub id: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is kept on the other side.
+    Stored,
+    /// No queue took it.
+    Returned,
+    /// It was refused for now.
+    Refused,
+}
+
+/// Why a connection ended, or could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The broker fails.
+    #[error("{act}")]
+    Amqp {
+        /// What was tried.
+        act: String,
+        /// Why not.
+        #[source]
+        source: lapin::Error,
+    },
+    /// The broker's topology is not ours.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The controller cannot be reached, or breaks off.
+    #[error("{act}")]
+    Io {
+        /// What was tried.
+        act: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The controller answers something else than it should.
+    #[error("{url} answers {status}: {reason}")]
+    Answer {
+        /// Its address.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// The beginning of the body.
+        reason: String,
+    },
+    /// Nothing is heard.
+    #[error("{what} took more than {}s", bound.as_secs())]
+    TooSlow {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        bound: Duration,
+    },
+}
+
+impl LinkError {
+    /// True when trying again is of no use until an operator has done something.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        matches!(self, Self::Topology(TopologyError::Mismatch { .. }))
+    }
+}
+
+/// A way out: AMQP or HTTPS.
+#[expect(
+    async_fn_in_trait,
+    reason = "only this crate implements it, and one thread runs it"
+)]
+pub trait Transport {
+    /// A connection.
+    type Link: Link;
+
+    /// Makes one; with several hosts, each call tries the next.
+    async fn connect(&mut self) -> Result<Self::Link, LinkError>;
+
+    /// How long an acknowledgement may take.
+    fn patience(&self) -> Duration;
+}
+
+/// A connection.
+#[expect(
+    async_fn_in_trait,
+    reason = "only this crate implements it, and one thread runs it"
+)]
+pub trait Link {
+    /// Sends an event; what becomes of it, [`Link::settled`] tells.
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), LinkError>;
+
+    /// Waits for news of any event that was sent. To be called again after it was dropped.
+    async fn settled(&mut self) -> Result<(Number, Outcome), LinkError>;
+
+    /// Sends a heartbeat, and does not care whether anybody listens.
+    async fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), LinkError>;
+
+    /// Does what can be done before events that were returned are sent again.
+    async fn repair(&mut self) -> Result<(), LinkError>;
+
+    /// Ends it.
+    async fn close(self);
+}
+
+/// Who publishes.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    /// What is published.
+    pub view: View,
+    /// Makes the bodies.
+    pub composer: Composer,
+    /// This node.
+    pub node: String,
+    /// The deployments.
+    pub prefixes: Vec<Prefix>,
+    /// Time between two heartbeats.
+    pub interval: Duration,
+    /// Asked for a heartbeat at once.
+    pub nudge: Arc<Notify>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+impl Publisher {
+    /// Publishes until `stop` is true.
+    ///
+    /// # Errors
+    /// When the broker's topology is another one, at the first connection: an operator's matter.
+    pub async fn run<T: Transport>(
+        mut self,
+        mut transport: T,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), LinkError> {
+        let mut window = Window::new(self.view.clone(), Arc::clone(&self.counters));
+        let mut pause = Duration::ZERO;
+        let mut first = true;
+        loop {
+            let link = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                link = async { sleep(pause).await; transport.connect().await } => link,
+            };
+            let ended = match link {
+                Ok(link) => {
+                    first = false;
+                    self.counters.connections.more();
+                    self.counters.connected.set(1);
+                    let began = Instant::now();
+                    let patience = transport.patience();
+                    let ended = self.serve(link, &mut window, patience, &mut stop).await;
+                    self.counters.connected.set(0);
+                    if began.elapsed() > PAUSE_MAX {
+                        pause = Duration::ZERO;
+                    }
+                    ended
+                }
+                Err(error) => Err(error),
+            };
+            window.start_again();
+            window.report().await;
+            match ended {
+                Ok(()) => return Ok(()),
+                Err(error) if first && error.is_mismatch() => return Err(error),
+                Err(error) => {
+                    self.counters.connection_errors.more();
+                    tracing::warn!("{}", chain(&error));
+                    pause = (pause * 2).clamp(Duration::from_millis(250), PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Publishes over one connection, until it breaks or `stop` is true.
+    async fn serve<L: Link>(
+        &mut self,
+        mut link: L,
+        window: &mut Window,
+        patience: Duration,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), LinkError> {
+        let mut committed = self.view.committed();
+        let mut keep = interval(KEEP);
+        keep.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut beat = interval(self.interval);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        tracing::info!(backlog = window.backlog(), "connected");
+        loop {
+            while let Some(news) = window.next_batch(&self.composer).await {
+                for outgoing in news {
+                    bounded("sending", patience, link.send(outgoing)).await?;
+                }
+                // Without waiting: what was acknowledged meanwhile makes room.
+                while let Some(settled) = ready(&mut link).await {
+                    let (number, outcome) = settled?;
+                    window.settle(number, outcome);
+                }
+            }
+            let retry = window.next_retry();
+            let overdue = window.oldest_sent().map(|sent| sent + patience);
+            tokio::select! {
+                settled = link.settled(), if window.is_waiting() => {
+                    let (number, outcome) = settled?;
+                    window.settle(number, outcome);
+                    if outcome == Outcome::Returned && window.returned_anew() {
+                        bounded("declaring the topology", patience, link.repair()).await?;
+                    }
+                }
+                _ = committed.changed() => {}
+                () = until(retry), if retry.is_some() => {}
+                () = until(overdue), if overdue.is_some() => {
+                    let what = String::from("an acknowledgement");
+                    return Err(LinkError::TooSlow { what, bound: patience });
+                }
+                _ = keep.tick() => window.report().await,
+                _ = beat.tick() => self.beat(&mut link, window, patience, true).await?,
+                () = self.nudge.notified() => self.beat(&mut link, window, patience, true).await?,
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        let farewell = async {
+            while window.is_waiting() {
+                let (number, outcome) = link.settled().await?;
+                window.settle(number, outcome);
+            }
+            self.beat(&mut link, window, patience, false).await
+        };
+        // What is not acknowledged by then goes out again after the next start.
+        let _ = timeout(FAREWELL, farewell).await;
+        window.report().await;
+        let _ = timeout(FAREWELL, link.close()).await;
+        Ok(())
+    }
+
+    async fn beat<L: Link>(
+        &self,
+        link: &mut L,
+        window: &Window,
+        patience: Duration,
+        master: bool,
+    ) -> Result<(), LinkError> {
+        let heartbeat = self.heartbeat(window, master);
+        bounded("a heartbeat", patience, link.heartbeat(&heartbeat)).await?;
+        self.counters.heartbeats.more();
+        Ok(())
+    }
+
+    fn heartbeat(&self, window: &Window, master: bool) -> Heartbeat {
+        let committed = self.view.committed().borrow().clone();
+        let streams = self.prefixes.iter().map(|prefix| StreamState {
+            prefix: prefix.clone(),
+            sequence: committed.streams.get(prefix).copied().unwrap_or_default(),
+            cursor: window.cursor(prefix),
+        });
+        let now = unix_milliseconds();
+        let oldest = self.counters.oldest_written.value();
+        let lag = if oldest == 0 {
+            0
+        } else {
+            now.saturating_sub(oldest)
+        };
+        Heartbeat {
+            cluster: self.composer.cluster.clone(),
+            operation: OpCode::TagsSet,
+            status: JobStatus::Waiting,
+            job: JobId(0),
+            event_time: moment(now),
+            logmsg: None,
+            result: serde_json::Value::Null,
+            cluster_uuid: Some(self.composer.cluster_uuid.clone()),
+            node: self.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            master,
+            epoch: self.view.epoch().clone(),
+            streams: streams.collect(),
+            lag_seconds: lag as f64 / 1000.0,
+        }
+    }
+}
+
+fn moment(milliseconds: u64) -> Timestamp {
+    let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
+    let microseconds = u32::try_from(milliseconds % 1000 * 1000).unwrap_or(0);
+    (seconds, microseconds).into()
+}
+
+async fn until(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        sleep_until(moment).await;
+    }
+}
+
+async fn bounded<R>(
+    what: &str,
+    bound: Duration,
+    act: impl Future<Output = Result<R, LinkError>>,
+) -> Result<R, LinkError> {
+    timeout(bound, act).await.unwrap_or_else(|_| {
+        Err(LinkError::TooSlow {
+            what: what.to_owned(),
+            bound,
+        })
+    })
+}
+
+/// What is settled already, if anything is.
+async fn ready<L: Link>(link: &mut L) -> Option<Result<(Number, Outcome), LinkError>> {
+    tokio::select! {
+        biased;
+        settled = link.settled() => Some(settled),
+        () = std::future::ready(()) => None,
+    }
+}

@@ -1,0 +1,201 @@
+//! AMQP: RabbitMQ with publisher confirms. Every message is persistent and mandatory, and says which broker user sent
+//! it: the broker refuses a forged one.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::tcp::OwnedTLSConfig;
+use lapin::types::ShortString;
+use lapin::uri::AMQPUri;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use snf_events::routing::EXCHANGE;
+use snf_events::topology::{self, Declared};
+use snf_events::{Heartbeat, Message, Prefix, RoutingKey};
+
+use super::{Link, LinkError, Outcome, Outgoing, Transport, bounded};
+use crate::eventd::config;
+use crate::eventd::journal::record::Number;
+
+/// `delivery_mode` of a message that outlives the broker.
+const PERSISTENT: u8 = 2;
+
+/// The brokers, tried in turn.
+#[derive(Debug)]
+pub struct Amqp {
+    settings: config::Amqp,
+    prefixes: Vec<Prefix>,
+    next: usize,
+}
+
+impl Amqp {
+    /// The brokers of a configuration.
+    #[must_use]
+    pub fn new(settings: config::Amqp, prefixes: Vec<Prefix>) -> Self {
+        Self {
+            settings,
+            prefixes,
+            next: 0,
+        }
+    }
+}
+
+/// A connection with a channel in confirm mode.
+pub struct AmqpLink {
+    connection: Connection,
+    channel: Channel,
+    host: String,
+    user: ShortString,
+    prefixes: Vec<Prefix>,
+    confirms: FuturesUnordered<BoxFuture<'static, (Number, lapin::Result<Confirmation>)>>,
+}
+
+impl Transport for Amqp {
+    type Link = AmqpLink;
+
+    async fn connect(&mut self) -> Result<AmqpLink, LinkError> {
+        let count = self.settings.hosts.len().max(1);
+        let mut hosts = self.settings.hosts.iter().cycle().skip(self.next % count);
+        self.next += 1;
+        let Some(uri) = hosts.next() else {
+            return Err(LinkError::TooSlow {
+                what: String::from("a broker's name"),
+                bound: Duration::ZERO,
+            });
+        };
+        let host = format!("{}:{}", uri.authority.host, uri.authority.port);
+        let what = format!("connecting to {host}");
+        let opened = open(uri.clone(), &self.settings, host, &self.prefixes);
+        bounded(&what, self.settings.patience, opened).await
+    }
+
+    fn patience(&self) -> Duration {
+        self.settings.patience
+    }
+}
+
+async fn open(
+    uri: AMQPUri,
+    settings: &config::Amqp,
+    host: String,
+    prefixes: &[Prefix],
+) -> Result<AmqpLink, LinkError> {
+    let failed = |act: &str| {
+        let act = format!("{act} {host}");
+        move |source| LinkError::Amqp { act, source }
+    };
+    let user = ShortString::from(uri.authority.userinfo.username.as_str());
+    let tls = OwnedTLSConfig {
+        identity: None,
+        cert_chain: settings.authority.clone(),
+    };
+    let properties =
+        ConnectionProperties::default().with_connection_name("snf-ganeti-eventd".into());
+    let runtime = lapin::runtime::default_runtime().map_err(failed("use"))?;
+    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    let connection = connection.await.map_err(failed("connect to"))?;
+    if topology::declare(&connection, prefixes).await? == Declared::NotOurs {
+        tracing::debug!(
+            host,
+            "not allowed to declare the topology: the controller does"
+        );
+    }
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(failed("open a channel at"))?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .map_err(failed("ask for confirms at"))?;
+    Ok(AmqpLink {
+        connection,
+        channel,
+        user,
+        prefixes: prefixes.to_vec(),
+        confirms: FuturesUnordered::new(),
+        host,
+    })
+}
+
+impl AmqpLink {
+    fn failed(&self, act: &str) -> impl FnOnce(lapin::Error) -> LinkError + use<> {
+        let act = format!("{act} {}", self.host);
+        move |source| LinkError::Amqp { act, source }
+    }
+
+    fn properties(&self) -> BasicProperties {
+        BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_app_id("snf-ganeti-eventd".into())
+            .with_user_id(self.user.clone())
+    }
+}
+
+impl Link for AmqpLink {
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), LinkError> {
+        let properties = self
+            .properties()
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(outgoing.id.as_str().into());
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let key = outgoing.key.as_str().into();
+        let sent = self
+            .channel
+            .basic_publish(EXCHANGE.into(), key, options, &outgoing.body, properties)
+            .await;
+        let confirm = sent.map_err(self.failed("publish at"))?;
+        let number = outgoing.number;
+        self.confirms
+            .push(Box::pin(async move { (number, confirm.await) }));
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Result<(Number, Outcome), LinkError> {
+        let Some((number, confirmation)) = self.confirms.next().await else {
+            return std::future::pending().await;
+        };
+        let outcome = match confirmation.map_err(self.failed("await a confirm of"))? {
+            Confirmation::Ack(None) => Outcome::Stored,
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Outcome::Returned,
+            Confirmation::Nack(None) | Confirmation::NotRequested => Outcome::Refused,
+        };
+        Ok((number, outcome))
+    }
+
+    async fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), LinkError> {
+        let body = Message::Heartbeat(heartbeat.clone()).encode();
+        let key = RoutingKey::heartbeat();
+        let sent = self
+            .channel
+            .basic_publish(
+                EXCHANGE.into(),
+                key.as_str().into(),
+                BasicPublishOptions::default(),
+                &body,
+                self.properties(),
+            )
+            .await;
+        let confirm = sent.map_err(self.failed("publish at"))?;
+        // No event has this number: the confirm is taken and counts for nothing.
+        self.confirms
+            .push(Box::pin(async move { (Number(0), confirm.await) }));
+        Ok(())
+    }
+
+    async fn repair(&mut self) -> Result<(), LinkError> {
+        match topology::declare(&self.connection, &self.prefixes).await {
+            Ok(Declared::Wholly | Declared::NotOurs) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn close(self) {
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}

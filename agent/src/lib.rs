@@ -1,0 +1,3 @@
+//! What runs for long on a Ganeti node.
+
+pub mod eventd;
