@@ -23,22 +23,25 @@ use crate::world;
 
 mod birth;
 pub mod boot;
+mod broker;
 mod cluster;
 pub mod first;
 mod install;
 mod instance;
 pub mod layout;
+mod node;
 mod place;
+mod root;
 mod service;
 mod snapshot;
 mod state;
 
 pub use instance::{Console, Instance, Pings};
 pub use place::Place;
-pub use snapshot::cached;
+pub use snapshot::{cached, nodes as nodes_in};
 
 use birth::Tie;
-use layout::SWITCH;
+use layout::{BROKER, SWITCH};
 use state::{Order, Running, State};
 
 /// How many nodes a lab may have: what the addresses have room for.
@@ -69,10 +72,12 @@ pub struct Plan {
     pub name: String,
     /// How many nodes.
     pub nodes: usize,
+    /// Whether a message broker is beside them.
+    pub broker: bool,
 }
 
 impl Plan {
-    /// A lab of `nodes` nodes.
+    /// A lab of `nodes` nodes, without a broker.
     ///
     /// # Errors
     /// When the name is not made of small letters, digits and `-`, or the number of nodes is out of range.
@@ -85,6 +90,22 @@ impl Plan {
         Ok(Self {
             name: name.to_owned(),
             nodes,
+            broker: false,
+        })
+    }
+
+    /// The same with a broker beside.
+    ///
+    /// # Errors
+    /// When the machine has none.
+    pub fn with_broker(self) -> Result<Self> {
+        ensure!(
+            broker::is_installed(),
+            "needs rabbitmq-server (see packaging/setup/packages.txt)"
+        );
+        Ok(Self {
+            broker: true,
+            ..self
         })
     }
 }
@@ -96,7 +117,7 @@ impl Lab {
     /// When the machine lacks something, a lab of that name runs, or Ganeti refuses. Nothing is left then.
     pub fn up(plan: &Plan, progress: &Progress) -> Result<Self> {
         let lab = Self::start(plan, None, progress)?;
-        match cluster::make(&lab, progress) {
+        match cluster::make(&lab, progress).and_then(|()| lab.broker_answers(progress)) {
             Ok(()) => Ok(lab),
             Err(error) => Err(lab.abandon(error)),
         }
@@ -106,13 +127,25 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Lab::up`], or when the snapshot cannot be read.
-    pub fn restore(name: &str, snapshot: &Path, progress: &Progress) -> Result<Self> {
+    pub fn restore(plan: &Plan, snapshot: &Path, progress: &Progress) -> Result<Self> {
         let nodes = snapshot::nodes(snapshot)?;
-        let plan = Plan::new(name, nodes)?;
-        let lab = Self::start(&plan, Some(snapshot), progress)?;
-        match cluster::wake(&lab, progress) {
+        ensure!(
+            plan.nodes == nodes,
+            "{} has {nodes} nodes, not {}",
+            snapshot.display(),
+            plan.nodes
+        );
+        let lab = Self::start(plan, Some(snapshot), progress)?;
+        match cluster::wake(&lab, progress).and_then(|()| lab.broker_answers(progress)) {
             Ok(()) => Ok(lab),
             Err(error) => Err(lab.abandon(error)),
+        }
+    }
+
+    fn broker_answers(&self, progress: &Progress) -> Result<()> {
+        match self.broker() {
+            Some(_) => broker::answers(self, progress),
+            None => Ok(()),
         }
     }
 
@@ -207,11 +240,8 @@ impl Lab {
     /// All nodes, the first one first.
     #[must_use]
     pub fn nodes(&self) -> Vec<Place> {
-        let nodes = self
-            .running
-            .places
-            .iter()
-            .filter(|(name, _)| name != SWITCH);
+        let places = self.running.places.iter();
+        let nodes = places.filter(|(name, _)| layout::number(name).is_some());
         nodes.map(|(name, pid)| self.at(name, *pid)).collect()
     }
 
@@ -236,7 +266,13 @@ impl Lab {
         self.place(SWITCH)
     }
 
-    /// A node or the switch, by name.
+    /// The message broker, in a lab that has one.
+    #[must_use]
+    pub fn broker(&self) -> Option<Place> {
+        self.place(BROKER).ok()
+    }
+
+    /// A node, the switch or the broker, by name.
     ///
     /// # Errors
     /// When the lab has no such place.
@@ -274,7 +310,7 @@ impl Lab {
 
     /// Where a place keeps what was written in it, as seen from the machine.
     fn written(&self, place: &str) -> PathBuf {
-        let own = boot::upper(&self.state.folder, place);
+        let own = root::upper(&self.state.folder, place);
         let root = format!("/proc/{}/root", self.running.first);
         Path::new(&root).join(own.strip_prefix("/").unwrap_or(&own))
     }
@@ -332,6 +368,7 @@ fn start_in(state: &State, plan: &Plan, snapshot: Option<&Path>) -> Result<(Tie,
     let order = Order {
         id: state::new_id()?,
         nodes: plan.nodes,
+        broker: plan.broker,
         programs: programs()?,
         guest: guest()?,
         snapshot: snapshot

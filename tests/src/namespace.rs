@@ -155,15 +155,7 @@ impl Namespace {
     /// # Errors
     /// When the namespace cannot be entered, or what `action` returns.
     pub fn inside<T: Send>(&self, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    setns(self.net.as_fd(), CloneFlags::CLONE_NEWNET).context("enter network")?;
-                    action()
-                })
-                .join()
-                .map_err(|_| anyhow::anyhow!("the thread in namespace {} panicked", self.name))?
-        })
+        inside_network(&self.net, &self.name, action)
     }
 
     /// Sets a kernel parameter of the network, as `net/ipv4/ip_forward`.
@@ -232,6 +224,23 @@ impl Namespace {
         }
         Ok(())
     }
+}
+
+/// Runs `action` on a thread inside a network namespace; `name` is for messages.
+pub(crate) fn inside_network<T: Send>(
+    net: &File,
+    name: &str,
+    action: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                setns(net.as_fd(), CloneFlags::CLONE_NEWNET).context("enter network")?;
+                action()
+            })
+            .join()
+            .map_err(|_| anyhow::anyhow!("the thread in namespace {name} panicked"))?
+    })
 }
 
 #[expect(unsafe_code, reason = "a namespace is entered between fork and exec")]

@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use system_tests::lab::layout::{self, BRIDGED_NETWORK, ROUTED_NETWORK};
-use system_tests::lab::{self, Instance, Lab, Pings, Place};
+use system_tests::lab::{self, Instance, Lab, Pings, Place, Plan};
 use system_tests::progress::Progress;
 use system_tests::wait::{self, SOON};
 use system_tests::world::can_run;
@@ -46,7 +47,7 @@ fn fresh(nodes: usize) -> Result<Lab> {
     guest::prepare(|step| println!("{step}"))?;
     let progress = Progress::new();
     let snapshot = lab::cached(nodes, &progress)?;
-    Lab::restore(&new_name(), &snapshot, &progress)
+    Lab::restore(&Plan::new(&new_name(), nodes)?, &snapshot, &progress)
 }
 
 /// Runs `body`, unless what it needs is missing.
@@ -136,7 +137,7 @@ fn one_node_comes_up_serves_a_guest_and_leaves_nothing() {
     with(|| {
         let before = untouched::state()?;
         let name = new_name();
-        let said = command(&["up", "--nodes", "1", "--name", &name])?;
+        let said = command(&["up", "--no-broker", "--nodes", "1", "--name", &name])?;
         for part in [
             layout::RAPI,
             layout::RAPI_PASSWORD,
@@ -145,7 +146,7 @@ fn one_node_comes_up_serves_a_guest_and_leaves_nothing() {
         ] {
             ensure!(said.contains(part), "no {part:?} in:\n{said}");
         }
-        let again = command(&["up", "--nodes", "1", "--name", &name]);
+        let again = command(&["up", "--no-broker", "--nodes", "1", "--name", &name]);
         ensure!(again.is_err(), "a second lab took the name of the first");
         let lab = Lab::find(&name)?;
         let own = namespaces(&lab)?;
@@ -183,7 +184,7 @@ fn a_lab_goes_with_who_was_making_it() {
     with(|| {
         let name = new_name();
         let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
-            .args(["up", "--nodes", "1", "--name", &name])
+            .args(["up", "--no-broker", "--nodes", "1", "--name", &name])
             .stdout(Stdio::null())
             .spawn()?;
         let lab = wait::for_fact("the lab stands", SOON, || Ok(Lab::find(&name).ok()));
@@ -264,6 +265,34 @@ fn a_service_is_up_again_when_it_ends_and_down_when_it_is_stopped() {
         wait::until("it answers", SOON, || {
             Ok(node.run("nfdhcpd", &["ctl", "list"]).is_ok())
         })?;
+        lab.down()
+    });
+}
+
+#[test]
+#[ignore = "takes minutes: make test-lab"]
+fn the_broker_is_in_a_network_of_its_own_and_comes_back() {
+    if !can_run(&[NEEDS, &["/usr/sbin/rabbitmqctl"]].concat()) {
+        return;
+    }
+    with(|| {
+        let progress = Progress::new();
+        guest::prepare(|step| println!("{step}"))?;
+        let snapshot = lab::cached(1, &progress)?;
+        let plan = Plan::new(&new_name(), 1)?.with_broker()?;
+        let lab = Lab::restore(&plan, &snapshot, &progress)?;
+        let broker = lab.broker().context("a broker")?;
+        let answers = || {
+            lab.switch()?.inside(|| {
+                let address = (layout::BROKER_ADDRESS.parse::<IpAddr>()?, 5672);
+                Ok(TcpStream::connect(address).is_ok())
+            })
+        };
+        ensure!(answers()?, "it does not listen");
+        broker.stop_service("rabbitmq-server")?;
+        ensure!(!answers()?, "it listens still");
+        broker.start_service("rabbitmq-server")?;
+        wait::until("the broker listens again", lab::COMMAND, answers)?;
         lab.down()
     });
 }

@@ -9,7 +9,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use system_tests::guest;
 use system_tests::lab::layout::{
-    BRIDGED_NETWORK, OS, RAPI, RAPI_PASSWORD, RAPI_USER, ROUTED_NETWORK, SWITCH,
+    BRIDGED_NETWORK, BROKER_ADDRESS, BROKER_PASSWORD, BROKER_USER, OS, RAPI, RAPI_PASSWORD,
+    RAPI_USER, ROUTED_NETWORK, SWITCH,
 };
 use system_tests::lab::{self, Lab, Plan, boot, first};
 use system_tests::progress::Progress;
@@ -29,6 +30,22 @@ struct Name {
     name: String,
 }
 
+#[derive(Debug, Args)]
+struct Broker {
+    /// Without the message broker.
+    #[arg(long)]
+    no_broker: bool,
+}
+
+impl Broker {
+    fn of(&self, plan: Plan) -> Result<Plan> {
+        if self.no_broker {
+            return Ok(plan);
+        }
+        plan.with_broker()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Act {
     /// Make a cluster, and leave it running.
@@ -38,17 +55,19 @@ enum Act {
         /// How many nodes.
         #[arg(long, default_value_t = 3)]
         nodes: usize,
+        #[command(flatten)]
+        broker: Broker,
     },
     /// End it; nothing is left.
     Down {
         #[command(flatten)]
         name: Name,
     },
-    /// Run a command in a node or the switch; a shell when none is given.
+    /// Run a command in a place, a node for one; a shell when none is given.
     Enter {
         #[command(flatten)]
         name: Name,
-        /// `node1`, `node2`, … or `switch`.
+        /// `node1`, `node2`, …, `switch` or `broker`.
         place: String,
         /// The command with its arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -70,6 +89,8 @@ enum Act {
     Restore {
         #[command(flatten)]
         name: Name,
+        #[command(flatten)]
+        broker: Broker,
         /// What `snapshot` has saved.
         file: PathBuf,
     },
@@ -98,14 +119,19 @@ fn complain(error: &str) {
 
 fn run(act: Act) -> Result<()> {
     match act {
-        Act::Up { name, nodes } => {
-            let plan = Plan::new(&name.name, nodes)?;
+        Act::Up {
+            name,
+            nodes,
+            broker,
+        } => {
+            let plan = broker.of(Plan::new(&name.name, nodes)?)?;
             let progress = prepare()?;
             leave(Lab::up(&plan, &progress)?, progress)
         }
-        Act::Restore { name, file } => {
+        Act::Restore { name, broker, file } => {
+            let plan = broker.of(Plan::new(&name.name, lab::nodes_in(&file)?)?)?;
             let progress = prepare()?;
-            leave(Lab::restore(&name.name, &file, &progress)?, progress)
+            leave(Lab::restore(&plan, &file, &progress)?, progress)
         }
         Act::Down { name } => {
             Lab::down_by_name(&name.name)?;
@@ -184,6 +210,12 @@ fn tell(lab: &Lab) {
         other => format!(" --name {other}"),
     };
     let own = format!("tests/lab enter{name}");
+    let broker = lab.broker().map_or_else(String::new, |_| {
+        format!(
+            "Broker        amqp://{BROKER_USER}:{BROKER_PASSWORD}@{BROKER_ADDRESS}:5672
+              {own} broker rabbitmqctl list_queues\n"
+        )
+    });
     say(&format!(
         "
 A node        {own} node1
@@ -195,7 +227,7 @@ An instance   {own} node1 gnt-instance add -t diskless -H kvm -o {OS} -B memory=
                 --net 1:ip=pool,network={} vm1.gnt.test
 Its console   {own} node1 socat - unix:/run/ganeti/kvm-hypervisor/ctrl/vm1.gnt.test.serial
 Networks      {} has its router {} on the switch, {} {}
-The end       tests/lab down{name}",
+{broker}The end       tests/lab down{name}",
         BRIDGED_NETWORK.name,
         ROUTED_NETWORK.name,
         BRIDGED_NETWORK.prefix,

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::boot::GUEST;
 use super::layout::{self, BRIDGE, BRIDGED_NETWORK, CLUSTER, Network, RAPI, ROUTED_NETWORK};
+use super::root::GUEST;
 use super::{COMMAND, Lab, Place};
 use crate::progress::Progress;
 use crate::wait;

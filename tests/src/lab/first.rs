@@ -13,7 +13,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
 
 use super::layout::{
-    self, BRIDGE, BRIDGE_UPLINK, BRIDGED_NETWORK, ROUTED_BRIDGE, ROUTED_NETWORK, ROUTED_UPLINK,
+    self, BRIDGE, BRIDGE_UPLINK, BRIDGED_NETWORK, BROKER, ROUTED_BRIDGE, ROUTED_NETWORK,
+    ROUTED_UPLINK,
 };
 use super::state::{self, Order, Running, State};
 use super::{birth, install};
@@ -68,7 +69,8 @@ pub fn run(folder: &Path) -> Result<Infallible> {
     wire()?;
     let mut places = Vec::new();
     let names = (1..=order.nodes).map(layout::node);
-    for name in names.chain([layout::SWITCH.to_owned()]) {
+    let broker = order.broker.then(|| BROKER.to_owned());
+    for name in names.chain([layout::SWITCH.to_owned()]).chain(broker) {
         let pid = start_place(&order, folder, &name).with_context(|| format!("start {name}"))?;
         places.push((name, pid));
     }
@@ -123,29 +125,35 @@ fn wire() -> Result<()> {
     Ok(())
 }
 
-/// Starts a place's own first process and, for a node, gives it its two wires.
+/// A place's wires: its own end, the switch's end, and the switch's bridge.
+fn wires(name: &str) -> Vec<(&'static str, String, &'static str)> {
+    match (layout::number(name), name) {
+        (Some(number), _) => vec![
+            (BRIDGE_UPLINK, format!("n{number}a"), BRIDGE),
+            (ROUTED_UPLINK, format!("n{number}b"), ROUTED_BRIDGE),
+        ],
+        (None, BROKER) => vec![(BRIDGE_UPLINK, BROKER.to_owned(), BRIDGE)],
+        (None, _) => Vec::new(),
+    }
+}
+
+/// Starts a place's own first process and gives it its wires; one without any shares our network.
 fn start_place(order: &Order, folder: &Path, name: &str) -> Result<i32> {
     let mut command = Command::new(order.programs.join("lab"));
     command.arg("boot").arg(folder).arg(name);
-    let number = layout::number(name);
-    let kinds = match number {
-        Some(_) => birth::EVERYTHING.union(CloneFlags::CLONE_NEWNET),
-        None => birth::EVERYTHING,
+    let wires = wires(name);
+    let kinds = match wires.as_slice() {
+        [] => birth::EVERYTHING,
+        _ => birth::EVERYTHING.union(CloneFlags::CLONE_NEWNET),
     };
     let born = birth::start(command, kinds, &folder.join("log"))?;
-    if let Some(number) = number {
-        let network = outer_proc(folder).join(format!("{}/ns/net", born.pid));
-        for (own, uplink, bridge) in [
-            ("a", BRIDGE_UPLINK, BRIDGE),
-            ("b", ROUTED_UPLINK, ROUTED_BRIDGE),
-        ] {
-            let own = format!("n{number}{own}");
-            ip(&format!(
-                "link add {own} type veth peer name {uplink} netns {}",
-                network.display()
-            ))?;
-            ip(&format!("link set {own} master {bridge} up"))?;
-        }
+    let network = outer_proc(folder).join(format!("{}/ns/net", born.pid));
+    for (uplink, end, bridge) in wires {
+        ip(&format!(
+            "link add {end} type veth peer name {uplink} netns {}",
+            network.display()
+        ))?;
+        ip(&format!("link set {end} master {bridge} up"))?;
     }
     let pid = born.pid;
     let (_, answer) = born.go()?;

@@ -12,6 +12,15 @@ pub const CLUSTER: &str = "cluster.gnt.test";
 /// The cluster's address: on whichever node is the master.
 pub const CLUSTER_ADDRESS: &str = "192.168.77.10";
 
+/// The place of the message broker.
+pub const BROKER: &str = "broker";
+/// The broker's address, on the nodes' network; it listens at AMQP's port, 5672.
+pub const BROKER_ADDRESS: &str = "192.168.77.20";
+/// Who may do everything at the broker.
+pub const BROKER_USER: &str = "synnefo";
+/// And with which password.
+pub const BROKER_PASSWORD: &str = "secret";
+
 /// The switch's address, on the nodes' network.
 pub const SWITCH_ADDRESS: &str = "192.168.77.254";
 
@@ -106,6 +115,10 @@ pub fn hosts(nodes: usize) -> String {
     text.push_str(&format!(
         "{SWITCH_ADDRESS} {} {SWITCH}\n",
         full_name(SWITCH)
+    ));
+    text.push_str(&format!(
+        "{BROKER_ADDRESS} {} {BROKER}\n",
+        full_name(BROKER)
     ));
     for number in 1..=nodes {
         let name = node(number);

@@ -4,7 +4,7 @@
 //! process meanwhile, or a root that is the machine's own, must not be written to.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::service::{RUNNING, STOPPED};
-use crate::{program, wait};
+use crate::{namespace, program, wait};
 
 /// The file that names a place: the lab's identifier and the place's name.
 pub(super) const MARKER: &str = "/etc/snf-lab-place";
@@ -114,6 +114,16 @@ impl Place {
             Some(NOT_THERE) => bail!("{}: not entered", self.name),
             _ => bail!("{}: writing {path} failed", self.name),
         }
+    }
+
+    /// Runs `action` on a thread inside the place's network: sockets it opens belong there.
+    ///
+    /// # Errors
+    /// When the network cannot be entered, or what `action` returns.
+    pub fn inside<T: Send>(&self, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let path = format!("/proc/{}/ns/net", self.pid);
+        let net = File::open(&path).with_context(|| format!("open {path}"))?;
+        namespace::inside_network(&net, &self.name, action)
     }
 
     /// Stops a service of ours, as `systemctl stop` would, and waits for its end.

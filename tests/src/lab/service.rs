@@ -1,13 +1,14 @@
 //! Our services in a node, as their unit files say: the part of systemd that decides what a program is started as.
 //!
 //! Read are `ExecStartPre`, `ExecStart`, `User`, `Group`, `SupplementaryGroups`, `CapabilityBoundingSet`,
-//! `AmbientCapabilities`, `NoNewPrivileges`, `RuntimeDirectory`, `StateDirectory` and their modes, and `RestartSec`; what
+//! `AmbientCapabilities`, `NoNewPrivileges`, `WorkingDirectory`, `RuntimeDirectory`, `StateDirectory` and their modes, and `RestartSec`; what
 //! restricts a program further (file system, system calls) is not applied here. A service that ends is started again,
 //! unless the file `/run/snf-lab/stopped/NAME` is there: making it stops the service, removing it starts it. The process
 //! number of one that runs is in `/run/snf-lab/running/NAME`.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, User, chown};
 
@@ -26,6 +27,8 @@ pub(super) const STOPPED: &str = "/run/snf-lab/stopped";
 pub(super) const RUNNING: &str = "/run/snf-lab/running";
 
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a service may take to end.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The services of a node.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ struct Service {
     name: String,
     unit: Unit,
     pid: Option<Pid>,
+    /// When it was told to end.
+    told: Option<Instant>,
     not_before: Instant,
 }
 
@@ -52,6 +57,7 @@ impl Services {
                 name: name.to_string_lossy().into_owned(),
                 unit: Unit::parse(&text).with_context(|| format!("read {path}"))?,
                 pid: None,
+                told: None,
                 not_before: Instant::now(),
             });
         }
@@ -78,6 +84,7 @@ impl Services {
                 if ended.pid().is_some() && ended.pid() == service.pid {
                     eprint_line(&format!("{} ended: {ended:?}", service.name));
                     service.pid = None;
+                    service.told = None;
                     fs::remove_file(Path::new(RUNNING).join(&service.name))?;
                     service.not_before = Instant::now() + service.unit.restart;
                 }
@@ -96,10 +103,7 @@ impl Services {
                         service.not_before = Instant::now() + service.unit.restart.max(LOOK * 10);
                     }
                 }
-                (false, Some(pid)) => {
-                    // It is collected when it has ended; until then it is told again.
-                    let _ = kill(pid, Signal::SIGTERM);
-                }
+                (false, Some(pid)) => service.end(pid),
                 (true | false, None) | (true, Some(_)) => {}
             }
         }
@@ -113,6 +117,18 @@ fn eprint_line(line: &str) {
 }
 
 impl Service {
+    /// Asks it and all it has started to end, once; what is left after a while is killed.
+    fn end(&mut self, pid: Pid) {
+        let signal = match self.told {
+            None => Signal::SIGTERM,
+            Some(told) if told.elapsed() > PATIENCE => Signal::SIGKILL,
+            Some(_) => return,
+        };
+        self.told.get_or_insert_with(Instant::now);
+        // It may have ended just now; then it is collected at the next look.
+        let _ = killpg(pid, signal);
+    }
+
     fn start(&mut self) -> Result<()> {
         for (directory, mode) in &self.unit.directories {
             self.unit.make_directory(directory, *mode)?;
@@ -138,6 +154,7 @@ impl Service {
             .command(&self.unit.start)?
             .stdout(log.try_clone()?)
             .stderr(log)
+            .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", self.unit.start))?;
         self.pid = Some(Pid::from_raw(i32::try_from(child.id())?));
@@ -156,6 +173,7 @@ struct Unit {
     /// Words for setpriv.
     privileges: Vec<String>,
     user: Option<String>,
+    working_directory: Option<String>,
     directories: Vec<(String, u32)>,
     restart: Duration,
 }
@@ -177,6 +195,7 @@ impl Unit {
                 "ExecStartPre" => unit.before.push(value.to_owned()),
                 "ExecStart" => value.clone_into(&mut unit.start),
                 "User" => unit.user = Some(value.to_owned()),
+                "WorkingDirectory" => unit.working_directory = Some(value.to_owned()),
                 "Group" => group = Some(value.to_owned()),
                 "SupplementaryGroups" => groups = Some(value.replace(' ', ",")),
                 "CapabilityBoundingSet" => bounding = Some(capabilities(value)),
@@ -225,7 +244,13 @@ impl Unit {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8");
-        command.current_dir("/").stdin(Stdio::null());
+        if let Some(name) = &self.user {
+            let user = User::from_name(name)?.with_context(|| format!("no user {name}"))?;
+            command.env("USER", name).env("HOME", user.dir);
+        }
+        command
+            .current_dir(self.working_directory.as_deref().unwrap_or("/"))
+            .stdin(Stdio::null());
         Ok(command)
     }
 

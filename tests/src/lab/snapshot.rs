@@ -15,10 +15,11 @@ use super::{Lab, Plan, guest};
 use crate::progress::Progress;
 
 /// What a snapshot depends on, beside Ganeti's own version: what makes a cluster.
-const RECIPE: [&str; 3] = [
-    include_str!("boot.rs"),
+const RECIPE: [&str; 4] = [
     include_str!("cluster.rs"),
     include_str!("layout.rs"),
+    include_str!("node.rs"),
+    include_str!("root.rs"),
 ];
 
 /// The extended attributes by which an overlay tells what it hides.
@@ -76,7 +77,10 @@ pub(super) fn save(lab: &Lab, file: &Path, progress: &Progress) -> Result<()> {
 }
 
 /// How many nodes a snapshot has.
-pub(super) fn nodes(file: &Path) -> Result<usize> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn nodes(file: &Path) -> Result<usize> {
     ensure!(file.exists(), "there is no snapshot {}", file.display());
     let mut command = Command::new("tar");
     command

@@ -23,6 +23,7 @@ pub(super) struct Order {
     /// Tells this lab's places from every other's.
     pub(super) id: String,
     pub(super) nodes: usize,
+    pub(super) broker: bool,
     /// The folder of the built programs.
     pub(super) programs: PathBuf,
     /// The folder of the guest's kernel and initramfs.
