@@ -80,6 +80,9 @@ pub struct PacketThread {
     counters: Arc<Counters>,
 }
 
+/// Looks at an empty queue after a lone packet: together about 3 µs, as long as going to sleep.
+const LOOKS: usize = 8;
+
 /// Batches taken after the order to end, so that what already waits is answered.
 const LAST_BATCHES: usize = 256;
 
@@ -112,8 +115,13 @@ impl PacketThread {
     /// # Errors
     /// When the queue is lost.
     pub fn run(&mut self) -> Result<(), QueueError> {
+        let mut alone = false;
         while !self.shared.stop.load(Ordering::Relaxed) {
-            self.batch(Wait::ForOne)?;
+            let mut taken = if alone { self.look()? } else { 0 };
+            if taken == 0 {
+                taken = self.batch(Wait::ForOne)?;
+            }
+            alone = taken == 1;
             self.counters.beats.add(1);
         }
         for _ in 0..LAST_BATCHES {
@@ -122,6 +130,19 @@ impl PacketThread {
             }
         }
         Ok(())
+    }
+
+    /// Looks a few times for the next packet before the thread goes to sleep. Where packets come one by one and close
+    /// behind each other, going to sleep and being woken takes longer than the answer; on a virtual machine, whose
+    /// processor stops meanwhile, several times as long.
+    fn look(&mut self) -> Result<usize, QueueError> {
+        for _ in 0..LOOKS {
+            let taken = self.batch(Wait::Not)?;
+            if taken > 0 {
+                return Ok(taken);
+            }
+        }
+        Ok(0)
     }
 
     /// One batch: taken, answered, sent, told of, judged. How many messages it was.
