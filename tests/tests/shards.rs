@@ -277,7 +277,17 @@ fn one_tap_on_two_threads_has_one_rate_and_every_packet_is_counted() {
         daemon.serves("tap0")?;
         let discover = build::discover(MAC, 7)?;
         let renewal = renewal()?;
-        for _ in 0..EACH {
+        // First one by one: afterwards one thread may take all that the rate allows.
+        for (request, answer) in [
+            (&discover, MessageType::Offer),
+            (&renewal, MessageType::Ack),
+        ] {
+            tap.send(request)?;
+            tap.expect("its answer", SOON, |frame| {
+                dhcpv4(frame, answer).map(|_| ())
+            })?;
+        }
+        for _ in 1..EACH {
             tap.send(&discover)?;
             tap.send(&renewal)?;
         }
@@ -303,9 +313,6 @@ fn one_tap_on_two_threads_has_one_rate_and_every_packet_is_counted() {
                 total == 2 * EACH && (100..150).contains(&passed),
                 "{counts:?}"
             );
-            for reason in ["offer", "ack"] {
-                ensure!(counts.contains_key(reason), "{counts:?}");
-            }
             Ok(true)
         })?;
         let queues = queued(&host)?;
