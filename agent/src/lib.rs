@@ -1,3 +1,5 @@
 //! What runs for long on a Ganeti node.
 
 pub mod eventd;
+pub mod hook;
+pub mod node;

@@ -17,6 +17,9 @@ const CORE: &[&str] = &[
     "agent/src/eventd/journal/record.rs",
     "agent/src/eventd/luxi/instance.rs",
     "agent/src/eventd/seen.rs",
+    "agent/src/node/environment.rs",
+    "agent/src/node/reconcile.rs",
+    "agent/src/node/runtime.rs",
     "nfdhcpd/binding/src/",
     "nfdhcpd/src/wire.rs",
     "nfdhcpd/src/wire/",
@@ -195,7 +198,10 @@ fn crates_import_only_whom_they_may() {
         ("nfdhcpd/binding/Cargo.toml", &[]),
         ("ifup/Cargo.toml", &["nfdhcpd-binding", "snf-nft"]),
         ("ifup/nft/Cargo.toml", &[]),
-        ("agent/Cargo.toml", &["snf-events"]),
+        (
+            "agent/Cargo.toml",
+            &["nfdhcpd-binding", "snf-events", "snf-ifup"],
+        ),
         ("agent/events/Cargo.toml", &[]),
     ];
     let ours = [

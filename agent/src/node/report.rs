@@ -1,0 +1,256 @@
+//! Stories as tables for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::counters::Figures;
+use super::environment::Heard;
+use super::round::{Finding, Standing};
+use super::story::{Device, Part, Status, Story};
+
+/// The node. `now`: milliseconds since 1970.
+#[must_use]
+pub fn status(status: &Status, now: u64) -> String {
+    let mut text = match &status.agent {
+        Some(figures) => agent(figures, now),
+        None => "snf-agent does not answer: nothing is put right\n".to_owned(),
+    };
+    for problem in &status.problems {
+        let _ = writeln!(text, "not read: {problem}");
+    }
+    text.push('\n');
+    let mut lines = vec![["TAP", "INSTANCE", "STANDING", "STEPS", "REASON"].map(str::to_owned)];
+    lines.extend(status.taps.iter().map(|row| {
+        [
+            row.tap.clone(),
+            row.instance.clone().unwrap_or_else(|| "-".to_owned()),
+            row.standing.to_owned(),
+            row.steps.to_string(),
+            row.reason.clone().unwrap_or_default(),
+        ]
+    }));
+    text.push_str(&columns(&lines));
+    text
+}
+
+fn agent(figures: &Figures, now: u64) -> String {
+    let mut text = String::new();
+    let ago = now.saturating_sub(figures.looked_at) as f64 / 1000.0;
+    let took = figures.took_us as f64 / 1000.0;
+    let _ = writeln!(text, "looked at everything {ago:.1} s ago, in {took:.1} ms");
+    let _ = writeln!(
+        text,
+        "restored {}, swept {}, failures {}, hooks {}, refused {}",
+        figures.restored,
+        figures.swept,
+        figures.failures,
+        figures.hooks,
+        figures.hooks_refused.values().sum::<u64>()
+    );
+    for problem in &figures.problems {
+        let _ = writeln!(text, "problem: {problem}");
+    }
+    text
+}
+
+/// One TAP.
+#[must_use]
+pub fn story(story: &Story, now: u64) -> String {
+    let mut text = String::new();
+    let whose = story.instance.as_deref().unwrap_or("nobody known");
+    let _ = writeln!(text, "{} of {whose}: {}", story.tap, story.standing);
+    if let Some(reason) = &story.reason {
+        let _ = writeln!(text, "  {reason}");
+    }
+    for warning in &story.warnings {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
+    if let Some(variables) = &story.ganeti {
+        text.push_str("\nGaneti\n");
+        let lines: Vec<[String; 2]> = variables
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| [format!("  {name}"), value.clone()])
+            .collect();
+        text.push_str(&columns(&lines));
+    }
+    if let Some(heard) = &story.hooks {
+        hooks(&mut text, heard, now);
+    }
+    if let Some(of) = &story.device {
+        device(&mut text, of);
+    }
+    if !story.parts.is_empty() {
+        text.push_str("\nWhat has to stand\n");
+        let lines: Vec<[String; 3]> = story.parts.iter().map(part).collect();
+        text.push_str(&columns(&lines));
+    }
+    text.push_str("\nPlan\n");
+    if story.plan.is_empty() {
+        text.push_str("  nothing to do\n");
+    }
+    for step in &story.plan {
+        for line in step.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text.push_str("\nnfdhcpd\n");
+    match (&story.nfdhcpd, &story.nfdhcpd_error) {
+        (Some(value), _) => nfdhcpd(&mut text, value),
+        (None, error) => {
+            let error = error.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "  does not answer: {error}");
+        }
+    }
+    text
+}
+
+/// What the hooks said of an instance that has no TAP here.
+#[must_use]
+pub fn heard(heard: &Heard, now: u64) -> String {
+    let mut text = format!("{}: no TAP on this node\n", heard.instance);
+    hooks(&mut text, heard, now);
+    text
+}
+
+fn hooks(text: &mut String, heard: &Heard, now: u64) {
+    let ago = now.saturating_sub(heard.at) / 1000;
+    let _ = writeln!(text, "\nLast told by\n  {} {ago} s ago", heard.hook);
+    let tags = if heard.tags.is_empty() {
+        "none".to_owned()
+    } else {
+        heard.tags.join(" ")
+    };
+    let _ = writeln!(text, "  tags: {tags}");
+    if let Some(primary) = &heard.primary {
+        let _ = writeln!(text, "  runs on {primary}, {} NICs", heard.nics.len());
+    }
+}
+
+fn device(text: &mut String, of: &Device) {
+    let attached = match &of.bridge {
+        Some(bridge) => format!("port of {bridge}"),
+        None => "port of no bridge".to_owned(),
+    };
+    let state = if of.up { "up" } else { "down" };
+    let used = if of.in_use { "in use" } else { "not in use" };
+    let _ = writeln!(
+        text,
+        "\nDevice\n  ifindex {}, {attached}, {state}, {used}, {}, MTU {}",
+        of.ifindex, of.address, of.mtu
+    );
+    let count = |name: &str| of.statistics.get(name).copied().unwrap_or_default();
+    for (side, way) in [("from", "rx"), ("to", "tx")] {
+        let _ = writeln!(
+            text,
+            "  {side} the VM: {} packets, {} bytes, {} dropped",
+            count(&format!("{way}_packets")),
+            count(&format!("{way}_bytes")),
+            count(&format!("{way}_dropped"))
+        );
+    }
+}
+
+fn part(part: &Part) -> [String; 3] {
+    let stands = if part.stands { "stands" } else { "MISSING" };
+    [
+        format!("  {}", part.kind),
+        stands.to_owned(),
+        part.what.clone(),
+    ]
+}
+
+/// What nfdhcpd shows of a TAP.
+fn nfdhcpd(text: &mut String, value: &Value) {
+    let word = |value: &Value, key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+            .to_owned()
+    };
+    if let Some(error) = value.get("error").and_then(Value::as_str) {
+        let _ = writeln!(text, "  {error}");
+        return;
+    }
+    let list = |key| {
+        value
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let _ = writeln!(text, "  binding {}", word(value, "standing"));
+    for last in list("last") {
+        let ago = last
+            .get("ago_ms")
+            .and_then(Value::as_u64)
+            .unwrap_or_default() as f64
+            / 1000.0;
+        let (asked, outcome) = (word(last, "asked"), word(last, "outcome"));
+        let _ = writeln!(text, "  {asked} {ago:.3} s ago -> {outcome}");
+    }
+    let counts = list("outcomes").map(|count| {
+        let number = count
+            .get("count")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        format!("{} {number}", word(count, "outcome"))
+    });
+    let counts: Vec<String> = counts.collect();
+    if !counts.is_empty() {
+        let _ = writeln!(text, "  counts: {}", counts.join(", "));
+    }
+    for why in list("why").filter_map(Value::as_str) {
+        let _ = writeln!(text, "  why: {why}");
+    }
+}
+
+/// The plan of a look: the steps of each TAP, as snf-ifup prints them, under a comment that says whose.
+#[must_use]
+pub fn plan(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let whose = finding.instance.as_deref().unwrap_or("-");
+        let tap = &finding.tap;
+        match &finding.standing {
+            Standing::Sound | Standing::Left(_) => continue,
+            Standing::Busy => {
+                let _ = writeln!(text, "# {tap} {whose}: snf-ifup is at work on it");
+            }
+            Standing::Failed(reason) => {
+                let _ = writeln!(text, "# {tap} {whose}: failed: {reason}");
+            }
+            Standing::Drifted => {
+                let _ = writeln!(text, "# {tap} {whose}: put right");
+            }
+            Standing::Gone => {
+                let _ = writeln!(text, "# {tap} {whose}: gone, take away what is left");
+            }
+        }
+        for step in &finding.steps {
+            let _ = writeln!(text, "{step}");
+        }
+    }
+    text
+}
+
+fn columns<const N: usize>(lines: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for line in lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in lines {
+        let mut row = String::new();
+        for (width, cell) in widths.iter().zip(line) {
+            let _ = write!(row, "{cell:<width$}  ");
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}

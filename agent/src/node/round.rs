@@ -1,0 +1,237 @@
+//! One look at TAPs: each is judged, planned by snf-ifup's own library, and put right. The node's lock for the TAP is held
+//! meanwhile, so that a call of snf-ifup and the agent never work on one TAP at a time.
+
+use std::collections::BTreeSet;
+
+use ifup::apply::{apply, apply_all, chain};
+use ifup::host::{Host, HostError};
+use ifup::lock::{Lock, LockError, Purpose};
+use ifup::netlink::NetlinkError;
+use ifup::plan::{self, Plan, PlanError};
+use ifup::request::{IfName, Request, RequestError};
+use ifup::step::Step;
+
+use super::config::Config;
+use super::observe::{self, Ganeti, ObserveError};
+use super::reconcile::{Known, Verdict, Why, judge};
+use super::store::{Store, StoreError};
+
+/// What became of one TAP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The TAP.
+    pub tap: IfName,
+    /// Whose it is, as far as that is known.
+    pub instance: Option<String>,
+    /// How it stands.
+    pub standing: Standing,
+    /// The steps that were done, or would be.
+    pub steps: Vec<Step>,
+    /// What the operator should know of it.
+    pub warnings: Vec<String>,
+}
+
+/// How a TAP stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// As it should.
+    Sound,
+    /// It was not as it should be: the steps put it right.
+    Drifted,
+    /// It is gone: the steps take away what is left.
+    Gone,
+    /// It is left as it is.
+    Left(Why),
+    /// A call of snf-ifup is at work on it.
+    Busy,
+    /// It could not be planned or put right: the whole chain of reasons.
+    Failed(String),
+}
+
+impl Standing {
+    /// The label in metrics and JSON.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Sound => "sound",
+            Self::Drifted => "drifted",
+            Self::Gone => "gone",
+            Self::Left(why) => why.label(),
+            Self::Busy => "busy",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// Why a TAP could not be judged or planned.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// snf-ifup's lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The kernel does not tell of the device.
+    #[error("read the device")]
+    Link(#[source] NetlinkError),
+    /// What stands cannot be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// What Ganeti says is not served.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// What was learnt cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether things are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They are put right.
+    Mend,
+    /// They are only told.
+    Tell,
+}
+
+/// The TAPs to look at: those with a record.
+///
+/// # Errors
+/// The records cannot be listed.
+pub fn all(config: &Config) -> Result<BTreeSet<IfName>, ObserveError> {
+    Ok(observe::recorded_taps(&config.ifup)?.into_iter().collect())
+}
+
+/// Looks at one TAP.
+#[must_use]
+pub fn look(
+    host: &mut Host,
+    tap: &IfName,
+    ganeti: &Ganeti,
+    store: &Store,
+    config: &Config,
+    mode: Mode,
+) -> Finding {
+    let mut finding = Finding {
+        tap: tap.clone(),
+        instance: None,
+        standing: Standing::Sound,
+        steps: Vec::new(),
+        warnings: Vec::new(),
+    };
+    if let Err(error) = finding.look(host, ganeti, store, config, mode) {
+        finding.standing = Standing::Failed(chain(&error));
+    }
+    finding
+}
+
+impl Finding {
+    fn look(
+        &mut self,
+        host: &mut Host,
+        ganeti: &Ganeti,
+        store: &Store,
+        config: &Config,
+        mode: Mode,
+    ) -> Result<(), LookError> {
+        let _lock = match mode {
+            Mode::Tell => None,
+            Mode::Mend => {
+                let lock = Lock::try_take(&config.ifup.run_dir, &self.tap, Purpose::Change)?;
+                if lock.is_none() {
+                    self.standing = Standing::Busy;
+                    return Ok(());
+                }
+                lock
+            }
+        };
+        let recorded = observe::recorded(&self.tap, &config.ifup);
+        let link = host.netlink.link(&self.tap).map_err(LookError::Link)?;
+        let binding = observe::binding(&self.tap, &config.ifup);
+        let binding = binding.and_then(|text| text.parse().ok());
+        let known = Known {
+            tap: &self.tap,
+            recorded: recorded.as_ref(),
+            link: link.as_ref(),
+            binding: binding.as_ref(),
+        };
+        // What cannot be read is as good as never said.
+        let verdict = judge(&known, ganeti, |instance| {
+            store.read(instance).ok().flatten()
+        });
+        match verdict {
+            Verdict::Left(why) => self.standing = Standing::Left(why),
+            Verdict::Gone => self.sweep(host, config, mode)?,
+            Verdict::Lives {
+                instance,
+                variables,
+                learnt,
+                ..
+            } => {
+                self.instance = Some(instance);
+                if let Some(learnt) = learnt.filter(|_| mode == Mode::Mend) {
+                    store.learn(&learnt)?;
+                }
+                let request = Request::from_variables(&variables, &config.ifup.tags)?;
+                self.restore(host, &request, config, mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, host: &mut Host, config: &Config, mode: Mode) -> Result<(), LookError> {
+        let facts = host.facts_of_tap(&self.tap, &config.ifup)?;
+        let plan = plan::down(&self.tap, &facts, &config.ifup);
+        self.standing = Standing::Gone;
+        if mode == Mode::Mend
+            && let Err(errors) = apply_all(host, &plan.steps)
+        {
+            let all: Vec<String> = errors.iter().map(|error| chain(error)).collect();
+            self.standing = Standing::Failed(all.join("; "));
+        }
+        self.steps = plan.steps;
+        Ok(())
+    }
+
+    fn restore(
+        &mut self,
+        host: &mut Host,
+        request: &Request,
+        config: &Config,
+        mode: Mode,
+    ) -> Result<(), LookError> {
+        let facts = host.facts(request, &config.ifup)?;
+        let Plan { steps, warnings } = plan::up(request, &facts, &config.ifup)?;
+        self.warnings = warnings;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.standing = Standing::Drifted;
+        if mode == Mode::Mend
+            && let Err(error) = apply(host, &steps)
+        {
+            self.standing = Standing::Failed(chain(&error));
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+/// The kind of a step, as the metrics count it.
+#[must_use]
+pub fn kind(step: &Step, config: &Config) -> &'static str {
+    match step {
+        Step::File { path, .. } if path.starts_with(&config.ifup.binding_dir) => "binding",
+        Step::File { .. } => "record",
+        Step::InstallRules => "rules",
+        Step::Elements { .. } => "elements",
+        Step::Address { .. } | Step::Mtu { .. } | Step::Admin { .. } => "link",
+        Step::Master { .. } => "bridge",
+        Step::Sysctl { .. } => "sysctl",
+        Step::PurgeRules { .. } | Step::Rule(..) => "rule",
+        Step::Route(..) => "route",
+        Step::Proxy(..) => "proxy",
+        Step::Announce(_) => "announcement",
+    }
+}
