@@ -14,6 +14,8 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use snf_events::Prefix;
+use snf_events::topology::{self, Declared};
 
 use crate::namespace::Namespace;
 use crate::program::Program;
@@ -23,12 +25,17 @@ use crate::wait;
 pub const NEEDS: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// How long a broker may take to start on a busy machine.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(60);
 
 const DIRECTORY: &str = "/var/lib/broker";
 
 const CONFIGURATION: &str = "\
 listeners.tcp.1 = 127.0.0.1:5672
+listeners.ssl.1 = 127.0.0.1:5671
+ssl_options.cacertfile = /var/lib/broker/certificate.pem
+ssl_options.certfile = /var/lib/broker/certificate.pem
+ssl_options.keyfile = /var/lib/broker/key.pem
+ssl_options.verify = verify_none
 disk_free_limit.absolute = 1MB
 raft.wal_max_size_bytes = 16777216
 log.console.level = warning
@@ -62,12 +69,38 @@ impl Broker {
         fs::create_dir_all(&directory).context("make the broker's directory")?;
         fs::write(directory.join("rabbitmq.conf"), CONFIGURATION)?;
         fs::write(directory.join("plugins"), "[].")?;
+        let own = rcgen::generate_simple_self_signed([String::from("localhost")])
+            .context("make the broker's certificate")?;
+        fs::write(directory.join("certificate.pem"), own.cert.pem())?;
+        fs::write(directory.join("key.pem"), own.signing_key.serialize_pem())?;
         let mut broker = Self {
             namespace: namespace.clone(),
             program: None,
         };
         broker.again()?;
         Ok(broker)
+    }
+
+    /// Where its certificate is, which nobody else signed; for programs in the namespace.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        format!("{DIRECTORY}/certificate.pem")
+    }
+
+    /// Declares our topology, as the controller does.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn declare(&self, prefix: &str) -> Result<()> {
+        let prefix: Prefix = prefix.parse()?;
+        self.connected(async |connection| {
+            let declared = topology::declare(connection, &[prefix]).await?;
+            anyhow::ensure!(
+                declared == Declared::Wholly,
+                "the broker lets guest declare"
+            );
+            Ok(())
+        })
     }
 
     /// Starts it again, with what it had on disk.
@@ -88,9 +121,12 @@ impl Broker {
         ready.with_context(|| program.output().unwrap_or_default())?;
         self.program = Some(program);
         // It listens a moment before it lets clients in.
-        wait::until("the broker lets a client in", START, || {
-            Ok(self.run(async |_| Ok(())).is_ok())
-        })
+        let mut last = Ok(());
+        let let_in = wait::until("the broker lets a client in", START, || {
+            last = self.run(async |_| Ok(()));
+            Ok(last.is_ok())
+        });
+        let_in.or(last)
     }
 
     /// Kills it, as a power cut would.
@@ -205,6 +241,16 @@ impl Broker {
         &self,
         action: impl AsyncFnOnce(&Channel) -> Result<R> + Send,
     ) -> Result<R> {
+        self.connected(async |connection| {
+            let channel = connection.create_channel().await?;
+            action(&channel).await
+        })
+    }
+
+    fn connected<R: Send>(
+        &self,
+        action: impl AsyncFnOnce(&Connection) -> Result<R> + Send,
+    ) -> Result<R> {
         self.namespace.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -212,9 +258,9 @@ impl Broker {
             runtime.block_on(async {
                 let uri = "amqp://guest:guest@127.0.0.1:5672";
                 let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
-                let channel = connection.create_channel().await?;
-                let result = action(&channel).await?;
-                connection.close(200, "done".into()).await?;
+                let result = action(&connection).await?;
+                // A channel that was dropped may be closing itself at the same time.
+                let _ = connection.close(200, "done".into()).await;
                 Ok(result)
             })
         })

@@ -36,7 +36,7 @@ pub fn configuration(amqp: &str, keys: &str, tables: &str) -> String {
     format!(
         "node = \"{}\"\nmetrics = \"{METRICS}\"\n{keys}\n\
          [ganeti]\nquery_socket = \"{}\"\nquery_timeout_ms = 500\nlist_interval = 1\n\
-         [amqp]\nhosts = [\"{amqp}\"]\npatience = 5\n{tables}\n",
+         [amqp]\nhosts = [\"{amqp}\"]\npatience = 3\n{tables}\n",
         crate::job_queue::NODE,
         luxi::SOCKET,
     )
@@ -72,7 +72,7 @@ impl Eventd {
         let mut command = namespace.command(world::programs().join("snf-ganeti-eventd"));
         command
             .args(["run", "--config", CONFIGURATION])
-            .args(["--log", "debug,lapin=warn,hyper=info"])
+            .args(["--log", "debug,lapin=off,hyper=info"])
             .env("NOTIFY_SOCKET", "/run/notify");
         let program = Program::start(&format!("{}-eventd", namespace.name()), command)?;
         Ok(Self {

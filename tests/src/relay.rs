@@ -21,7 +21,7 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     holding: AtomicBool,
     held: AtomicU64,
-    accepted: AtomicU64,
+    refusing: AtomicBool,
 }
 
 impl Relay {
@@ -40,7 +40,9 @@ impl Relay {
             // Started in the namespace: the thread's sockets belong there.
             thread::spawn(move || {
                 for client in listener.incoming().flatten() {
-                    shared.accepted.fetch_add(1, Ordering::Relaxed);
+                    if shared.refusing.load(Ordering::SeqCst) {
+                        continue;
+                    }
                     // A refused connection is cut, as a network without the host would.
                     let _ = pass(&shared, client, &to);
                 }
@@ -70,10 +72,9 @@ impl Relay {
         self.shared.held.load(Ordering::SeqCst)
     }
 
-    /// Connections taken so far.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.shared.accepted.load(Ordering::Relaxed)
+    /// From now on connections are closed as soon as they are made, or not any more.
+    pub fn refuse(&self, refuse: bool) {
+        self.shared.refusing.store(refuse, Ordering::SeqCst);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {

@@ -25,7 +25,7 @@ enum Command {
     /// Serve, in the foreground.
     Run {
         /// What is logged: error, warn, info, debug, trace, or a filter as in agent=debug.
-        #[arg(long, default_value = "info,lapin=warn", value_name = "FILTER")]
+        #[arg(long, default_value = "info,lapin=off", value_name = "FILTER")]
         log: String,
     },
     /// Check the configuration.
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         }
     };
     let run = Command::Run {
-        log: String::from("info,lapin=warn"),
+        log: String::from("info,lapin=off"),
     };
     let done =
         read_config(&arguments.config).and_then(|config| match arguments.command.unwrap_or(run) {

@@ -388,8 +388,8 @@ impl Scribe {
                 if self.seen.complain(id) {
                     let error = super::daemon::chain(&error);
                     tracing::error!(job.id = %id, "skipped a file of the job queue: {error}");
+                    self.counters.files_unreadable.more();
                 }
-                self.counters.files_unreadable.more();
             }
         }
         None

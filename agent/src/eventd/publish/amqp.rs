@@ -1,16 +1,20 @@
 //! AMQP: RabbitMQ with publisher confirms. Every message is persistent and mandatory, and says which broker user sent
 //! it: the broker refuses a forged one.
 
+use std::io;
 use std::time::Duration;
 
+use async_rs::Runtime;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::tcp::OwnedTLSConfig;
+use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::types::ShortString;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use snf_events::routing::EXCHANGE;
 use snf_events::topology::{self, Declared};
 use snf_events::{Heartbeat, Message, Prefix, RoutingKey};
@@ -87,14 +91,23 @@ async fn open(
         move |source| LinkError::Amqp { act, source }
     };
     let user = ShortString::from(uri.authority.userinfo.username.as_str());
-    let tls = OwnedTLSConfig {
-        identity: None,
-        cert_chain: settings.authority.clone(),
-    };
+    let authority = settings.authority.clone();
     let properties =
         ConnectionProperties::default().with_connection_name("snf-ganeti-eventd".into());
     let runtime = lapin::runtime::default_runtime().map_err(failed("use"))?;
-    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    // Over TLS `authority` alone is trusted: not whom the system trusts, as the library would.
+    let reach = async move |uri: AMQPUri, runtime: Runtime<_>| {
+        let host = uri.authority.host.as_str();
+        let address = runtime.to_socket_addrs((host.to_owned(), uri.authority.port));
+        let stream = AsyncTcpStream::connect(&runtime, address).await?;
+        match uri.scheme {
+            AMQPScheme::AMQP => Ok(stream),
+            AMQPScheme::AMQPS => Ok(stream
+                .into_rustls(&tls(authority.as_deref())?, host)
+                .await?),
+        }
+    };
+    let connection = Connection::connector(uri, runtime, reach, properties);
     let connection = connection.await.map_err(failed("connect to"))?;
     if topology::declare(&connection, prefixes).await? == Declared::NotOurs {
         tracing::debug!(
@@ -118,6 +131,14 @@ async fn open(
         confirms: FuturesUnordered::new(),
         host,
     })
+}
+
+fn tls(authority: Option<&str>) -> io::Result<RustlsConnector> {
+    let pem = authority.unwrap_or_default().as_bytes();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let mut roots = RustlsConnectorConfig::default();
+    roots.add_parsable_certificates(certificates.map_err(io::Error::other)?);
+    roots.connector_with_no_client_auth()
 }
 
 impl AmqpLink {

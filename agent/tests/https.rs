@@ -1,0 +1,349 @@
+//! The HTTPS transport against a controller of the test's own: what its side must keep to, and what eventd does then.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agent::eventd::config::{self, Url};
+use agent::eventd::counters::Counters;
+use agent::eventd::http::acceptor;
+use agent::eventd::journal::record::Subject;
+use agent::eventd::journal::{Journal, Limits, News};
+use agent::eventd::luxi::QuerySocket;
+use agent::eventd::publish::Publisher;
+use agent::eventd::publish::compose::Composer;
+use agent::eventd::publish::https::{Https, Identity};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use snf_events::intake::{Batch, Stored};
+use snf_events::{JobId, JobStatus, Message, Prefix, RoutingKey, Sequence};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+const TOKEN: &str = "the cluster's token";
+
+/// What the controller got, and how it behaves.
+#[derive(Debug, Default)]
+struct Controller {
+    batches: Vec<Batch>,
+    /// Stores so many records of the next batch, and says so.
+    stores: Option<u64>,
+    /// Answers the next requests with these statuses.
+    refuses: Vec<u16>,
+    unauthorized: u64,
+}
+
+type Shared = Arc<Mutex<Controller>>;
+
+async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
+    let reply = |status: u16, body: String| {
+        Response::builder()
+            .status(status)
+            .body(Full::new(Bytes::from(body)))
+            .unwrap()
+    };
+    assert_eq!(request.method(), "POST");
+    assert_eq!(request.uri().path(), "/base/internal/events");
+    assert_eq!(request.headers()["content-type"], "application/json");
+    let is_known = request.headers()["authorization"] == format!("Bearer {TOKEN}");
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut controller = shared.lock().unwrap();
+    if !is_known {
+        controller.unauthorized += 1;
+        return reply(401, String::from("who is that?"));
+    }
+    if let Some(status) = controller.refuses.pop() {
+        return reply(status, String::from("not now"));
+    }
+    let mut batch: Batch = serde_json::from_slice(&body).unwrap();
+    if let Some(count) = controller.stores.filter(|_| !batch.records.is_empty()) {
+        controller.stores = None;
+        batch.records.truncate(usize::try_from(count).unwrap());
+    }
+    let sequence = batch
+        .records
+        .last()
+        .map_or(Sequence(0), |record| record.sequence);
+    let stored = Stored {
+        epoch: batch.epoch.clone(),
+        sequence,
+    };
+    controller.batches.push(batch);
+    reply(200, serde_json::to_string(&stored).unwrap())
+}
+
+/// Listens with a certificate for localhost; where, and the authority's PEM.
+async fn listen(directory: &Path, shared: Shared) -> (SocketAddr, String) {
+    let own = rcgen::generate_simple_self_signed([String::from("localhost")]).unwrap();
+    let (certificate, key) = (directory.join("certificate"), directory.join("key"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let tls = acceptor(&certificate, &key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+            tokio::task::spawn_local(async move {
+                let Ok(stream) = tls.accept(stream).await else {
+                    return;
+                };
+                let service = service_fn(|request| {
+                    let shared = Arc::clone(&shared);
+                    async move { Ok::<_, Infallible>(answer(request, &shared).await) }
+                });
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (address, own.cert.pem())
+}
+
+struct Scene {
+    directory: tempfile::TempDir,
+    journal: Journal,
+    counters: Arc<Counters>,
+    controller: Shared,
+    authority: String,
+    port: u16,
+    number: u64,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let controller = Shared::default();
+        let (address, authority) = listen(directory.path(), Arc::clone(&controller)).await;
+        std::fs::write(directory.path().join("token"), format!("{TOKEN}\n")).unwrap();
+        let limits = Limits {
+            segment: 1 << 20,
+            compact: 1 << 20,
+            keep: 100,
+        };
+        let journal = Journal::open(&directory.path().join("journal"), limits).unwrap();
+        Self {
+            journal: journal.journal,
+            counters: Arc::default(),
+            controller,
+            authority,
+            port: address.port(),
+            number: 0,
+            directory,
+        }
+    }
+
+    /// Journals `count` jobs that succeeded.
+    fn journal(&mut self, count: u64) {
+        for _ in 0..count {
+            self.number += 1;
+            let body = json!({
+                "type": "ganeti-op-status", "instance": "snf-1", "operation": "OP_INSTANCE_REMOVE",
+                "status": "success", "jobId": self.number, "event_time": [1, 2], "logmsg": null, "cluster": "c",
+                "received_timestamp": [1, 0], "result": null, "job_fields": {}, "tags": [],
+            });
+            self.journal.append(News {
+                subject: Subject {
+                    job: JobId(self.number),
+                    received: (1, 0).into(),
+                    op_index: 0,
+                    prefix: prefix(),
+                },
+                status: JobStatus::Success,
+                key: RoutingKey::stored("ganeti.snf.event.op"),
+                body: body.to_string().into_bytes(),
+                written: 1,
+            });
+        }
+        self.journal.commit().unwrap();
+    }
+
+    fn publish(&self, authority: &str) -> (watch::Sender<bool>, impl Future<Output = ()> + use<>) {
+        let view = self.journal.view();
+        let identity = Identity {
+            cluster: String::from("c"),
+            cluster_uuid: String::from("u"),
+            epoch: view.epoch().clone(),
+            prefix: prefix(),
+        };
+        let settings = config::Https {
+            url: Url {
+                tls: true,
+                host: String::from("localhost"),
+                port: self.port,
+                base: String::from("/base"),
+            },
+            token: self.directory.path().join("token"),
+            authority: Some(authority.to_owned()),
+            patience: Duration::from_secs(5),
+        };
+        let publisher = Publisher {
+            view,
+            composer: Composer {
+                cluster: String::from("c"),
+                cluster_uuid: String::from("u"),
+                socket: QuerySocket {
+                    path: self.directory.path().join("none"),
+                    bound: Duration::from_secs(1),
+                },
+                counters: Arc::clone(&self.counters),
+                respite: Arc::new(AtomicU64::new(0)),
+            },
+            node: String::from("node1"),
+            prefixes: vec![prefix()],
+            interval: Duration::from_millis(100),
+            nudge: Arc::new(Notify::new()),
+            counters: Arc::clone(&self.counters),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let run = async move {
+            publisher
+                .run(Https::new(settings, identity), stopped)
+                .await
+                .unwrap();
+        };
+        (stop, run)
+    }
+
+    /// The numbers that were stored, in the order in which they came.
+    fn stored(&self) -> Vec<u64> {
+        let controller = self.controller.lock().unwrap();
+        let records = controller.batches.iter().flat_map(|batch| &batch.records);
+        records.map(|record| record.sequence.0).collect()
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.journal.view().mark().acknowledged.0
+    }
+}
+
+fn prefix() -> Prefix {
+    "snf-".parse().unwrap()
+}
+
+async fn until(fact: &str, holds: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for: {fact}");
+}
+
+fn run(act: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    tokio::task::LocalSet::new().block_on(&runtime.unwrap(), act);
+}
+
+#[test]
+fn batches_are_stored_in_order_and_then_the_cursor_moves() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.journal(700);
+        let (stop, publication) = scene.publish(&scene.authority);
+        let publication = tokio::task::spawn_local(publication);
+        until("all is acknowledged", || scene.acknowledged() == 700).await;
+        assert_eq!(scene.stored(), (1..=700).collect::<Vec<_>>());
+        let controller = Arc::clone(&scene.controller);
+        until("a heartbeat", || {
+            let controller = controller.lock().unwrap();
+            controller
+                .batches
+                .iter()
+                .any(|batch| batch.heartbeat.is_some())
+        })
+        .await;
+        {
+            let controller = controller.lock().unwrap();
+            let first = &controller
+                .batches
+                .iter()
+                .find(|batch| !batch.records.is_empty())
+                .unwrap();
+            assert_eq!(
+                (first.cluster.as_str(), first.cluster_uuid.as_str()),
+                ("c", "u")
+            );
+            assert_eq!(first.records[0].key.as_str(), "ganeti.snf.event.op");
+            let message = Message::decode(first.records[0].message.get().as_bytes()).unwrap();
+            let place = message.operation().unwrap().place.clone().unwrap();
+            assert_eq!((place.sequence, &place.epoch), (Sequence(1), &first.epoch));
+        }
+        // What comes later comes too.
+        scene.journal(3);
+        until("the rest", || scene.acknowledged() == 703).await;
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+    });
+}
+
+#[test]
+fn what_was_not_stored_is_posted_again() {
+    run(async {
+        let mut scene = Scene::new().await;
+        {
+            let mut controller = scene.controller.lock().unwrap();
+            controller.stores = Some(2);
+            controller.refuses = vec![503, 500];
+        }
+        scene.journal(10);
+        let (stop, publication) = scene.publish(&scene.authority);
+        let publication = tokio::task::spawn_local(publication);
+        until("all is acknowledged", || scene.acknowledged() == 10).await;
+        assert_eq!(scene.stored(), (1..=10).collect::<Vec<_>>());
+        assert_eq!(scene.counters.refused.value(), 8);
+        assert!(scene.counters.connection_errors.value() >= 2);
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_posted_to_somebody_else() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.journal(1);
+        let other = rcgen::generate_simple_self_signed([String::from("localhost")]).unwrap();
+        let (stop, publication) = scene.publish(&other.cert.pem());
+        let publication = tokio::task::spawn_local(publication);
+        until("it is refused", || {
+            scene.counters.connection_errors.value() >= 2
+        })
+        .await;
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+        assert!(scene.stored().is_empty());
+        // With a wrong token the controller refuses, and what is journaled stays.
+        std::fs::write(scene.directory.path().join("token"), "wrong").unwrap();
+        let (stop, publication) = scene.publish(&scene.authority);
+        let publication = tokio::task::spawn_local(publication);
+        let controller = Arc::clone(&scene.controller);
+        until("it is refused", || {
+            controller.lock().unwrap().unauthorized >= 2
+        })
+        .await;
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+        assert!(scene.stored().is_empty());
+        assert_eq!(scene.acknowledged(), 0);
+    });
+}
