@@ -36,7 +36,7 @@ mod service;
 mod snapshot;
 mod state;
 
-pub use instance::{Console, Instance, Pings};
+pub use instance::{Console, Hypervisor, Instance, Pings};
 pub use place::Place;
 pub use snapshot::{cached, nodes as nodes_in};
 

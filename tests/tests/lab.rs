@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use system_tests::lab::layout::{self, BRIDGED_NETWORK, ROUTED_NETWORK};
-use system_tests::lab::{self, Instance, Lab, Pings, Place, Plan};
+use system_tests::lab::{self, Hypervisor, Instance, Lab, Pings, Place, Plan};
 use system_tests::progress::Progress;
 use system_tests::wait::{self, SOON};
 use system_tests::world::can_run;
 use system_tests::{guest, untouched};
 
 const NEEDS: &[&str] = &[
+    "rabbitmqctl",
     "gnt-cluster",
     "sshd",
     "nsenter",
@@ -44,10 +45,18 @@ fn new_name() -> String {
 
 /// A fresh cluster, out of the snapshot that the first test to want one makes. It ends with the test.
 fn fresh(nodes: usize) -> Result<Lab> {
+    planned(&Plan::new(&new_name(), nodes)?)
+}
+
+fn fresh_with_broker(nodes: usize) -> Result<Lab> {
+    planned(&Plan::new(&new_name(), nodes)?.with_broker()?)
+}
+
+fn planned(plan: &Plan) -> Result<Lab> {
     guest::prepare(|step| println!("{step}"))?;
     let progress = Progress::new();
-    let snapshot = lab::cached(nodes, &progress)?;
-    Lab::restore(&Plan::new(&new_name(), nodes)?, &snapshot, &progress)
+    let snapshot = lab::cached(plan.nodes, &progress)?;
+    Lab::restore(plan, &snapshot, &progress)
 }
 
 /// Runs `body`, unless what it needs is missing.
@@ -158,7 +167,13 @@ fn one_node_comes_up_serves_a_guest_and_leaves_nothing() {
         );
         let complaints = complaints(&lab.node(1)?)?;
         ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
-        let vm = Instance::add(&lab, "vm", &lab.node(1)?, &[BRIDGED_NETWORK])?;
+        let vm = Instance::add(
+            &lab,
+            "vm",
+            Hypervisor::Kvm,
+            &lab.node(1)?,
+            &[BRIDGED_NETWORK],
+        )?;
         let console = vm.console()?;
         let addresses = vm.addresses()?;
         let address = addresses.first().context("a NIC")?;
@@ -272,15 +287,8 @@ fn a_service_is_up_again_when_it_ends_and_down_when_it_is_stopped() {
 #[test]
 #[ignore = "takes minutes: make test-lab"]
 fn the_broker_is_in_a_network_of_its_own_and_comes_back() {
-    if !can_run(&[NEEDS, &["/usr/sbin/rabbitmqctl"]].concat()) {
-        return;
-    }
     with(|| {
-        let progress = Progress::new();
-        guest::prepare(|step| println!("{step}"))?;
-        let snapshot = lab::cached(1, &progress)?;
-        let plan = Plan::new(&new_name(), 1)?.with_broker()?;
-        let lab = Lab::restore(&plan, &snapshot, &progress)?;
+        let lab = fresh_with_broker(1)?;
         let broker = lab.broker().context("a broker")?;
         let answers = || {
             lab.switch()?.inside(|| {
@@ -293,6 +301,33 @@ fn the_broker_is_in_a_network_of_its_own_and_comes_back() {
         ensure!(!answers()?, "it listens still");
         broker.start_service("rabbitmq-server")?;
         wait::until("the broker listens again", lab::COMMAND, answers)?;
+        lab.down()
+    });
+}
+
+#[test]
+#[ignore = "takes minutes: make test-lab"]
+fn what_ganeti_does_reaches_the_broker() {
+    with(|| {
+        let lab = fresh_with_broker(1)?;
+        let vm = Instance::add(&lab, "snf-1", Hypervisor::Fake, &lab.node(1)?, &[])?;
+        vm.remove()?;
+        let broker = lab.broker().context("a broker")?;
+        // Two jobs, and each of them has at least a last state.
+        wait::until("both jobs are told of", SOON, || {
+            let queues = broker.run("rabbitmqctl", &["-q", "list_queues"])?;
+            let count = queues
+                .lines()
+                .filter_map(|line| line.split_once('\t'))
+                .find_map(|(name, count)| (name == "snf-events-op").then_some(count));
+            Ok(count.is_some_and(|count| count.parse::<u32>().is_ok_and(|count| count >= 2)))
+        })
+        .with_context(|| {
+            let log = lab
+                .node(1)
+                .and_then(|node| node.run("cat", &["/var/log/snf-ganeti-eventd.log"]));
+            log.unwrap_or_default()
+        })?;
         lab.down()
     });
 }
@@ -324,7 +359,13 @@ fn a_guest_keeps_its_addresses_through_two_live_migrations() {
     with(|| {
         let lab = fresh(3)?;
         let (first, second) = (lab.node(1)?, lab.node(2)?);
-        let vm = Instance::add(&lab, "vm", &first, &[BRIDGED_NETWORK, ROUTED_NETWORK])?;
+        let vm = Instance::add(
+            &lab,
+            "vm",
+            Hypervisor::Kvm,
+            &first,
+            &[BRIDGED_NETWORK, ROUTED_NETWORK],
+        )?;
         let console = vm.console()?;
         let addresses = vm.addresses()?;
         let [bridged, routed] = addresses.as_slice() else {

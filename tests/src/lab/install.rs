@@ -16,7 +16,15 @@ struct Installed {
     files: &'static [(&'static str, &'static str)],
     /// Links to the program.
     links: &'static [&'static str],
+    /// The lab's own configuration files: where they go, and what they say.
+    own: &'static [(&'static str, &'static str)],
 }
+
+/// eventd's configuration: the defaults but for the broker.
+const EVENTD: &str = "\
+[amqp]
+hosts = [\"amqp://synnefo:secret@192.168.77.20\"]
+";
 
 /// Where service units go.
 const UNITS: &str = "/usr/lib/systemd/system";
@@ -39,6 +47,7 @@ const PROGRAMS: &[Installed] = &[
             ),
         ],
         links: &[],
+        own: &[],
     },
     Installed {
         name: "snf-ifup",
@@ -47,6 +56,22 @@ const PROGRAMS: &[Installed] = &[
             ("kvm-vif-bridge", "/etc/ganeti/kvm-vif-bridge"),
         ],
         links: &[],
+        own: &[],
+    },
+    Installed {
+        name: "snf-ganeti-eventd",
+        files: &[
+            (
+                "systemd/snf-ganeti-eventd.service",
+                "/usr/lib/systemd/system/snf-ganeti-eventd.service",
+            ),
+            (
+                "systemd/snf-ganeti-eventd.sysusers.conf",
+                "/usr/lib/sysusers.d/snf-ganeti-eventd.conf",
+            ),
+        ],
+        links: &[],
+        own: &[("/etc/snf/snf-ganeti-eventd.toml", EVENTD)],
     },
 ];
 
@@ -72,6 +97,11 @@ pub(super) fn lay_out(programs: &Path, root: &Path) -> Result<Vec<String>> {
                 .permissions()
                 .mode();
             copy(&file, &below(root, place), 0o644 | mode & 0o111)?;
+        }
+        for (place, text) in program.own {
+            let place = below(root, place);
+            make_parent(&place)?;
+            fs::write(&place, text).with_context(|| format!("write {}", place.display()))?;
         }
         for link in program.links {
             let link = below(root, link);

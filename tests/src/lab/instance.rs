@@ -16,6 +16,15 @@ use crate::{guest, wait};
 /// Where Ganeti keeps what belongs to running VMs, on a node.
 const RUNTIME: &str = "/run/ganeti/kvm-hypervisor";
 
+/// What runs an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// QEMU, by emulation.
+    Kvm,
+    /// Nothing: Ganeti takes its word for it. No script is called for its NICs.
+    Fake,
+}
+
 /// An instance.
 #[derive(Debug)]
 pub struct Instance<'a> {
@@ -28,10 +37,20 @@ impl<'a> Instance<'a> {
     ///
     /// # Errors
     /// When the job fails.
-    pub fn add(lab: &'a Lab, name: &str, node: &Place, networks: &[Network]) -> Result<Self> {
+    pub fn add(
+        lab: &'a Lab,
+        name: &str,
+        hypervisor: Hypervisor,
+        node: &Place,
+        networks: &[Network],
+    ) -> Result<Self> {
         let name = layout::full_name(name);
+        let hypervisor = match hypervisor {
+            Hypervisor::Kvm => "kvm",
+            Hypervisor::Fake => "fake",
+        };
         let node = layout::full_name(node.name());
-        let mut words = vec!["add", "-t", "diskless", "-H", "kvm", "-o", OS];
+        let mut words = vec!["add", "-t", "diskless", "-H", hypervisor, "-o", OS];
         words.extend([
             "-B",
             "memory=128M,vcpus=1",

@@ -1,6 +1,7 @@
 //! What a cluster has written, as one archive: a folder a node, with the overlay's marks.
 //!
-//! Programs of ours are not in it: they are another layer of the overlay, laid out anew for each lab.
+//! Programs of ours are not in it: they are another layer of the overlay, laid out anew for each lab. Nor is what our
+//! services keep: the journal of events would be that of another time.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -56,7 +57,8 @@ pub(super) fn save(lab: &Lab, file: &Path, progress: &Progress) -> Result<()> {
         .with_context(|| format!("make a file in {}", folder.display()))?;
     let mut command = Command::new("tar");
     command
-        .args(["--create", "--xattrs", MARKS, "--numeric-owner", "--file"])
+        .args(["--create", "--xattrs", MARKS, "--numeric-owner"])
+        .args(["--exclude=*/upper/var/lib/snf-*", "--file"])
         .arg(new.path());
     for node in lab.nodes() {
         let upper = lab.written(node.name());
