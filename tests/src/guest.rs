@@ -28,7 +28,7 @@ const BUSYBOX_PACKAGE: &str = "busybox-static";
 const QEMU: &str = "qemu-system-x86_64";
 
 /// In the order they depend on each other.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 10] = [
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_modern_dev",
@@ -37,6 +37,8 @@ const MODULES: [&str; 8] = [
     "net/core/failover",
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
+    "drivers/input/evdev",
+    "drivers/acpi/button",
 ];
 
 /// What runs the guest's instructions.
@@ -261,7 +263,11 @@ pub fn prepare(mut say: impl FnMut(&str)) -> Result<()> {
         "needs {QEMU} (see packaging/setup/packages.txt)"
     );
     let cache = world::cache_outside()?;
-    if !cache.join("vmlinuz").exists() || !cache.join("modules").exists() {
+    let modules = MODULES
+        .iter()
+        .filter_map(|module| module.rsplit('/').next());
+    let mut parts = modules.map(|module| cache.join(format!("modules/{module}.ko")));
+    if !cache.join("vmlinuz").exists() || !parts.all(|part| part.exists()) {
         say(&format!(
             "fetching the guest's kernel ({KERNEL_PACKAGE}) and user space"
         ));

@@ -398,7 +398,9 @@ fn a_guest_keeps_its_addresses_through_two_live_migrations() {
             );
             ensure!(answered > 0, "{address} answered none of {sent} pings");
         }
-        vm.stop()?;
+        let console = vm.console()?;
+        vm.shut_down()?;
+        console.tells("poweroff", SOON, |_| true)?;
         vm.remove()?;
         let left = first.run("gnt-instance", &["list", "--no-headers"])?;
         ensure!(left.is_empty(), "still there: {left}");

@@ -7,6 +7,7 @@ mount -t devtmpfs dev /dev
 while read -r module; do insmod "/modules/$module.ko"; done < /modules/order
 echo "GUEST up $(cut -d' ' -f1 /proc/uptime)"
 ip link set lo up
+acpid -l /dev/null
 
 # Each fact once, and again when it has changed. Facts of a card but the first have its name in front.
 tell() {

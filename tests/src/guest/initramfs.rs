@@ -13,10 +13,14 @@ const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 
 /// The commands the scripts use.
-const COMMANDS: [&str; 14] = [
-    "sh", "mount", "insmod", "ip", "udhcpc", "cut", "cat", "echo", "sleep", "hostname", "awk",
-    "tr", "test", "poweroff",
+const COMMANDS: [&str; 15] = [
+    "acpid", "sh", "mount", "insmod", "ip", "udhcpc", "cut", "cat", "echo", "sleep", "hostname",
+    "awk", "tr", "test", "poweroff",
 ];
+
+/// What busybox's acpid runs when the power button is pressed.
+const POWER_BUTTON: &str = "etc/acpi/PWRF/00000080";
+const POWER_OFF: &str = "#!/bin/sh\necho GUEST poweroff now > /dev/console\npoweroff -f\n";
 
 const INIT: &str = include_str!("init.sh");
 const LEASE: &str = include_str!("lease.sh");
@@ -29,7 +33,17 @@ pub(super) fn build(cache: &Path) -> Result<Vec<u8>> {
         fs::read(&path).with_context(|| format!("read {}", path.display()))
     };
     let mut archive = Archive::default();
-    for directory in ["bin", "dev", "etc", "modules", "proc", "run", "sys"] {
+    for directory in [
+        "bin",
+        "dev",
+        "etc",
+        "etc/acpi",
+        "etc/acpi/PWRF",
+        "modules",
+        "proc",
+        "run",
+        "sys",
+    ] {
         archive.add(directory, DIRECTORY, b"");
     }
     archive.add("bin/busybox", PROGRAM, &read("busybox")?);
@@ -49,6 +63,7 @@ pub(super) fn build(cache: &Path) -> Result<Vec<u8>> {
     }
     archive.add("modules/order", FILE, order.as_bytes());
     archive.add("bin/lease", PROGRAM, LEASE.as_bytes());
+    archive.add(POWER_BUTTON, PROGRAM, POWER_OFF.as_bytes());
     archive.add("init", PROGRAM, INIT.as_bytes());
     Ok(archive.finish())
 }

@@ -140,6 +140,14 @@ impl<'a> Instance<'a> {
         self.act(&["stop", "--timeout=0"])
     }
 
+    /// Presses its power button, and waits until it is off.
+    ///
+    /// # Errors
+    /// When the job fails.
+    pub fn shut_down(&self) -> Result<()> {
+        self.act(&["stop", "--timeout=120"])
+    }
+
     /// Starts it.
     ///
     /// # Errors
