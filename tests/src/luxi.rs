@@ -108,7 +108,7 @@ fn answer(question: &Value, state: &mut State) -> Value {
             let mut rows = Vec::new();
             for name in names {
                 let Some(instance) = state.instances.get(name) else {
-                    let reason = format!("Instance '{name}' not known");
+                    let reason = format!("Instance name {name} not found");
                     return json!({"success": false, "result": ["OpPrereqError", [reason, "unknown_entity"]]});
                 };
                 let cell = |field: &&str| match (*field, instance.get(field)) {

@@ -12,6 +12,7 @@ const CORE: &[&str] = &[
     "agent/events/src/intake.rs",
     "agent/events/src/message.rs",
     "agent/events/src/routing.rs",
+    "agent/events/src/tag.rs",
     "agent/src/eventd/events.rs",
     "agent/src/eventd/job_file.rs",
     "agent/src/eventd/journal/record.rs",
@@ -196,13 +197,16 @@ fn crates_import_only_whom_they_may() {
     let allowed: &[(&str, &[&str])] = &[
         ("nfdhcpd/Cargo.toml", &["nfdhcpd-binding", "snf-nft"]),
         ("nfdhcpd/binding/Cargo.toml", &[]),
-        ("ifup/Cargo.toml", &["nfdhcpd-binding", "snf-nft"]),
+        (
+            "ifup/Cargo.toml",
+            &["nfdhcpd-binding", "snf-events", "snf-nft"],
+        ),
         ("ifup/nft/Cargo.toml", &[]),
         (
             "agent/Cargo.toml",
             &["nfdhcpd-binding", "snf-events", "snf-ifup"],
         ),
-        ("agent/events/Cargo.toml", &[]),
+        ("agent/events/Cargo.toml", &["nfdhcpd-binding"]),
     ];
     let ours = [
         "nfdhcpd",

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod intake;
 pub mod message;
 pub mod routing;
+pub mod tag;
 #[cfg(feature = "broker")]
 pub mod topology;
 

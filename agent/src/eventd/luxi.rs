@@ -176,7 +176,7 @@ impl QuerySocket {
     }
 }
 
-/// `["OpPrereqError", ["Instance 'x' not known", "unknown_entity"]]`.
+/// `["OpPrereqError", ["Instance name x not found", "unknown_entity"]]`.
 fn is_unknown(reason: &Value) -> bool {
     reason.get(1).and_then(|what| what.get(1)?.as_str()) == Some("unknown_entity")
 }

@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use nfdhcpd_binding::{DomainName, Mode6, Route};
+use snf_events::tag::{self, Key, Place, Profile, Tag};
 
 use super::RequestError;
 use crate::config::TagWords;
@@ -54,8 +54,6 @@ pub struct InstanceTags {
 
 const NETWORK: &str = "NETWORK_TAGS";
 const INSTANCE: &str = "TAGS";
-/// The keys of the tag grammar that belong on a network.
-const NETWORK_KEYS: [&str; 7] = ["dns", "search", "domain", "route", "ntp", "mtu", "mode6"];
 
 /// Reads `NETWORK_TAGS`. Ganeti gives tags in no order: the result does not depend on it, but for lists, which are
 /// sorted by Ganeti's text.
@@ -80,55 +78,34 @@ pub(super) fn network_tags(text: &str, words: &TagWords) -> Result<NetworkTags, 
                 tag,
                 "this tag is not served yet: take it off the network",
             ));
-        } else if let Some(rest) = tag.strip_prefix("synnefo:") {
-            tags.guest.read(tag, rest)?;
+        } else if let Some((key, value)) = tag::split(tag) {
+            tags.guest.read(tag, key, value)?;
         }
     }
     Ok(tags)
 }
 
 impl GuestSettings {
-    fn read(&mut self, tag: &str, rest: &str) -> Result<(), RequestError> {
-        let (key, value) = rest.split_once(':').unwrap_or((rest, ""));
-        let expected = |what: &str| refuse(NETWORK, tag, what);
-        match key {
-            "dns" => self
-                .nameservers
-                .push(parse(value).ok_or_else(|| expected(ADDRESS))?),
-            "ntp" => self
-                .ntp
-                .push(parse(value).ok_or_else(|| expected(ADDRESS))?),
-            "search" => self
-                .search
-                .push(parse(value).ok_or_else(|| expected(DOMAIN))?),
-            "domain" => {
-                let domain = parse(value).ok_or_else(|| expected(DOMAIN))?;
-                once(&mut self.domain, domain, tag)?;
+    fn read(&mut self, tag: &str, key: &str, value: &str) -> Result<(), RequestError> {
+        let Some(key) = Key::of(key) else {
+            let expected = "this tag is not served: take it off the network";
+            return Err(refuse(NETWORK, tag, expected));
+        };
+        if key.place() != Place::Network {
+            let expected = "belongs on an instance, not on a network";
+            return Err(refuse(NETWORK, tag, expected));
+        }
+        match key.read(value) {
+            Some(Tag::Dns(address)) => self.nameservers.push(address),
+            Some(Tag::Ntp(address)) => self.ntp.push(address),
+            Some(Tag::Search(domain)) => self.search.push(domain),
+            Some(Tag::Domain(domain)) => once(&mut self.domain, domain, tag)?,
+            Some(Tag::Route(route)) => self.routes.push(route),
+            Some(Tag::Mtu(bytes)) => once(&mut self.mtu, bytes, tag)?,
+            Some(Tag::Mode6(mode)) => once(&mut self.mode6, mode, tag)?,
+            Some(Tag::Hostname(_) | Tag::Firewall { .. }) | None => {
+                return Err(refuse(NETWORK, tag, key.expected()));
             }
-            "route" => self
-                .routes
-                .push(route(value).ok_or_else(|| expected(ROUTE))?),
-            "mtu" => {
-                let mtu = parse(value).filter(|bytes| *bytes >= 68);
-                once(
-                    &mut self.mtu,
-                    mtu.ok_or_else(|| expected("must be 68 to 65535 bytes"))?,
-                    tag,
-                )?;
-            }
-            "mode6" => {
-                let mode = match value {
-                    "slaac" => Mode6::Slaac,
-                    "stateless" => Mode6::Stateless,
-                    "stateful" => Mode6::Stateful,
-                    _ => return Err(expected("must be slaac, stateless or stateful")),
-                };
-                once(&mut self.mode6, mode, tag)?;
-            }
-            "hostname" | "network" => {
-                return Err(expected("belongs on an instance, not on a network"));
-            }
-            _ => return Err(expected("this tag is not served: take it off the network")),
         }
         Ok(())
     }
@@ -158,52 +135,53 @@ pub(super) fn instance_tags(
                 "this tag is not served yet: take it off the instance",
             ));
         }
-        if PROFILES.contains(&tag) {
-            tags.profile(tag, tag);
+        if let Ok(profile) = tag.parse() {
+            tags.profile(tag, profile);
             continue;
         }
-        let Some(rest) = tag.strip_prefix("synnefo:") else {
+        let Some((key, value)) = tag::split(tag) else {
             continue;
         };
-        let (key, value) = rest.split_once(':').unwrap_or((rest, ""));
-        match key {
-            "hostname" => {
-                let name = parse(value).ok_or_else(|| refuse(INSTANCE, tag, DOMAIN))?;
+        let Some(key) = Key::of(key) else {
+            tags.warnings.push(format!(
+                "TAGS: {tag}: not known to snf-ifup, without effect on the NIC"
+            ));
+            continue;
+        };
+        if key.place() != Place::Instance {
+            let expected = "belongs on a network, not on an instance";
+            return Err(refuse(INSTANCE, tag, expected));
+        }
+        match key.read(value) {
+            Some(Tag::Hostname(name)) => {
                 if tags.hostname.replace(name).is_some() {
                     return Err(refuse(INSTANCE, tag, GIVEN_TWICE));
                 }
             }
-            "network" => {
-                let (nic, word) = value.rsplit_once(':').unwrap_or((value, ""));
-                if !PROFILES.contains(&word) {
-                    return Err(refuse(
-                        INSTANCE,
-                        tag,
-                        "must end in protected, limited or unprotected",
-                    ));
-                }
-                if ids.contains(&nic) {
-                    tags.profile(tag, word);
+            Some(Tag::Firewall { nic, profile }) => {
+                if ids.contains(&nic.as_str()) {
+                    tags.profile(tag, profile);
                 }
             }
-            key if NETWORK_KEYS.contains(&key) => {
-                return Err(refuse(
-                    INSTANCE,
-                    tag,
-                    "belongs on a network, not on an instance",
-                ));
-            }
-            _ => tags.warnings.push(format!(
-                "TAGS: {tag}: not known to snf-ifup, without effect on the NIC"
-            )),
+            // Of an instance's keys these two are all.
+            Some(
+                Tag::Dns(_)
+                | Tag::Search(_)
+                | Tag::Domain(_)
+                | Tag::Route(_)
+                | Tag::Ntp(_)
+                | Tag::Mtu(_)
+                | Tag::Mode6(_),
+            )
+            | None => return Err(refuse(INSTANCE, tag, key.expected())),
         }
     }
     Ok(tags)
 }
 
 impl InstanceTags {
-    fn profile(&mut self, tag: &str, word: &str) {
-        if word != "unprotected" {
+    fn profile(&mut self, tag: &str, profile: Profile) {
+        if profile != Profile::Unprotected {
             let warning = format!(
                 "TAGS: {tag}: firewall profiles are not served yet: the NIC is as open as with unprotected"
             );
@@ -212,37 +190,12 @@ impl InstanceTags {
     }
 }
 
-const PROFILES: [&str; 3] = ["protected", "limited", "unprotected"];
-const ADDRESS: &str = "must end in an IPv4 or IPv6 address";
-const DOMAIN: &str =
-    "must end in a domain name: letters, digits, '-' and '_' in labels of 1 to 63 bytes";
-const ROUTE: &str =
-    "must end in <prefix>@<gateway> of one family, as in synnefo:route:10.8.0.0/16@10.0.0.1";
 const GIVEN_TWICE: &str = "this key is given twice: leave one";
-
-fn parse<T: std::str::FromStr>(value: &str) -> Option<T> {
-    value.parse().ok()
-}
 
 fn once<T>(slot: &mut Option<T>, value: T, tag: &str) -> Result<(), RequestError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(refuse(NETWORK, tag, GIVEN_TWICE)),
-    }
-}
-
-fn route(value: &str) -> Option<Route> {
-    let (destination, gateway) = value.split_once('@')?;
-    match (destination.parse().ok()?, gateway.parse().ok()?) {
-        (IpNet::V4(destination), IpAddr::V4(gateway)) => Some(Route::V4 {
-            destination: destination.trunc(),
-            gateway,
-        }),
-        (IpNet::V6(destination), IpAddr::V6(gateway)) => Some(Route::V6 {
-            destination: destination.trunc(),
-            gateway,
-        }),
-        (IpNet::V4(_), IpAddr::V6(_)) | (IpNet::V6(_), IpAddr::V4(_)) => None,
     }
 }
 

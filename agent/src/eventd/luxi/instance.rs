@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 use snf_events::message::{InstanceDisk, InstanceNic, Missing, OpStatus};
+use snf_events::tag::{self, Key, Tag};
 use snf_events::{JobStatus, OpCode};
 
 /// The fields asked for, in the order of [`read`].
@@ -155,12 +156,13 @@ fn firewall(tags: &[&str], index: usize, nic: &InstanceNic) -> Option<String> {
     let index = index.to_string();
     let ids = [Some(index.as_str()), nic.name.as_deref(), Some(&nic.uuid)];
     tags.iter().find_map(|tag| {
-        let parts: Vec<&str> = tag.split(':').collect();
-        match parts.as_slice() {
-            ["synnefo", "network", id, profile] if ids.contains(&Some(id)) => {
-                Some((*profile).to_owned())
-            }
-            _ => None,
+        let (key, value) = tag::split(tag)?;
+        if let Tag::Firewall { nic, profile } = Key::of(key)?.read(value)?
+            && ids.contains(&Some(nic.as_str()))
+        {
+            Some(profile.to_string())
+        } else {
+            None
         }
     })
 }

@@ -91,7 +91,7 @@ fn known(request: &Value) -> Value {
         if name == "snf-gone" {
             let reason = json!([
                 "OpPrereqError",
-                ["Instance 'snf-gone' not known", "unknown_entity"]
+                ["Instance name snf-gone not found", "unknown_entity"]
             ]);
             return json!({"success": false, "result": reason});
         }
