@@ -73,6 +73,34 @@ const PROGRAMS: &[Installed] = &[
         links: &[],
         own: &[("/etc/snf/snf-ganeti-eventd.toml", EVENTD)],
     },
+    Installed {
+        name: "snf-agent",
+        files: &[
+            ("snf-agent.toml", "/etc/snf/snf-agent.toml"),
+            (
+                "systemd/snf-agent.service",
+                "/usr/lib/systemd/system/snf-agent.service",
+            ),
+        ],
+        links: &[],
+        own: &[],
+    },
+    Installed {
+        name: "snf-ganeti-hook",
+        files: &[],
+        links: &[
+            "/etc/ganeti/hooks/instance-add-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-modify-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-reboot-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-start-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-stop-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-migrate-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-failover-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-remove-post.d/snf-ganeti-hook",
+            "/etc/ganeti/hooks/instance-rename-post.d/snf-ganeti-hook",
+        ],
+        own: &[],
+    },
 ];
 
 /// Lays the programs of the folder `programs` out under `root`, as packages would, and tells their names.
