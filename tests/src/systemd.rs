@@ -45,8 +45,8 @@ echo $$ > "$0/cgroup.procs"
 exec unshare --cgroup --mount --pid --ipc --uts --fork --kill-child sh -c "$1" "$2"
 "#;
 
-/// Makes the root, with the program under test ($0) where its package puts it, and becomes systemd, which would raise
-/// limits of the whole machine if it could.
+/// Makes the root, with the programs under test (in folder $0) where their packages put them, and becomes systemd, which
+/// would raise limits of the whole machine if it could.
 const BOOT: &str = r#"
 set -e
 mkdir -p /tmp/systemd
@@ -58,6 +58,7 @@ cd root
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
+mount --bind /proc/sys/net proc/sys/net
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs run run
@@ -72,8 +73,10 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 mkdir -p run/units var/lib/nfdhcpd
 cp /run/units/* run/units
-touch usr/sbin/nfdhcpd
-mount --bind "$0" usr/sbin/nfdhcpd
+for program in nfdhcpd snf-agent snf-ganeti-hook snf-ifup; do
+    touch usr/sbin/$program
+    mount --bind "$0/$program" usr/sbin/$program
+done
 systemd-sysusers --root="$PWD" /run/units/*.sysusers.conf
 mkdir old
 pivot_root . old
@@ -93,7 +96,7 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Boots one in the network of `host`, with the units (name, text) and nfdhcpd where its package puts it, and waits
+    /// Boots one in the network of `host`, with the units (name, text) and our programs where their packages put them, and waits
     /// until it takes orders. A unit named `*.sysusers.conf` says which users there are.
     ///
     /// # Errors
@@ -116,7 +119,7 @@ impl Systemd {
         let cgroup = format!("/tmp/cgroup/snf-systemd-{number}");
         let mut command = namespace.command("sh");
         command.args(["-c", ENTER, &cgroup, BOOT]);
-        command.arg(world::programs().join("nfdhcpd"));
+        command.arg(world::programs());
         let mut program = Program::start(&format!("{}-systemd", namespace.name()), command)?;
         let mut systemd = Self {
             namespace,

@@ -342,6 +342,27 @@ fn what_was_left_while_the_agent_was_away_is_swept_at_its_start() {
     });
 }
 
+/// Ganeti starts it again at once, on another TAP: what the first left is not what the second needs.
+#[test]
+fn a_nic_that_came_back_on_another_tap_keeps_its_address() {
+    in_world(&["nft"], |world| {
+        let node = Node::new(world)?;
+        drop(node.start(ROUTED)?);
+        let again = node.host.tap("tap2")?;
+        node.host.ifup(ROUTED, &[("INTERFACE", "tap2")])?;
+        let proxies = || node.host.namespace.ip("-6 neigh show proxy");
+        let before = proxies()?;
+        ensure!(before.contains("2001:db8:79:"), "{before}");
+        let agent = node.agent(NEVER)?;
+        agent.says("rm /run/snf-ifup/taps/tap1", SOON)?;
+        ensure!(proxies()? == before, "{}", agent.output()?);
+        drop(again);
+        wait::until("the last one takes it away", SOON, || {
+            Ok(proxies()?.is_empty())
+        })
+    });
+}
+
 /// Each drift by itself, and the host as it was within a look.
 #[test]
 fn what_drifted_is_put_right() {

@@ -2,7 +2,7 @@
 //!
 //! The looks' thread alone touches the node: at the start, by the clock, when devices change and when hooks speak.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -140,6 +140,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
         stop: Arc::clone(&stop),
         host: None,
         said: BTreeSet::new(),
+        whose: BTreeMap::new(),
         config,
     };
     thread::Builder::new()
@@ -216,6 +217,8 @@ struct Looks {
     host: Option<Host>,
     /// What was said of a TAP that is still so: said once, not every time.
     said: BTreeSet<String>,
+    /// Whose each TAP was when it was last looked at: Ganeti's files do not always tell.
+    whose: BTreeMap<IfName, String>,
 }
 
 /// What the next look is for.
@@ -320,10 +323,10 @@ impl Looks {
         let taps = match due {
             None => all(&self.config)?,
             Some(due) => {
-                let of_instances = ganeti.taps.iter();
-                let of_instances =
-                    of_instances.filter(|(_, (whose, _))| due.instances.contains(whose));
-                let mut taps: BTreeSet<IfName> = of_instances.map(|(tap, _)| tap.clone()).collect();
+                let named = ganeti.taps.iter().map(|(tap, (whose, _))| (tap, whose));
+                let named = named.chain(&self.whose);
+                let named = named.filter(|(_, whose)| due.instances.contains(*whose));
+                let mut taps: BTreeSet<IfName> = named.map(|(tap, _)| tap.clone()).collect();
                 taps.extend(due.taps);
                 self.counters.figures().looks += taps.len() as u64;
                 taps
@@ -336,7 +339,7 @@ impl Looks {
                 break;
             }
             self.sign.store(now(), Ordering::Relaxed);
-            let finding = look(
+            let mut finding = look(
                 &mut host,
                 tap,
                 &ganeti,
@@ -345,6 +348,13 @@ impl Looks {
                 Mode::Mend,
             );
             is_sound &= !matches!(finding.standing, Standing::Failed(_));
+            let was = self.whose.remove(tap);
+            match &finding.instance {
+                Some(instance) => {
+                    self.whose.insert(tap.clone(), instance.clone());
+                }
+                None => finding.instance = was,
+            }
             self.say(&finding);
             findings.push(finding);
         }

@@ -9,7 +9,7 @@ use ifup::lock::{Lock, LockError, Purpose};
 use ifup::netlink::NetlinkError;
 use ifup::plan::{self, Plan, PlanError};
 use ifup::request::{IfName, Request, RequestError};
-use ifup::step::Step;
+use ifup::step::{Change, Step};
 
 use super::config::Config;
 use super::observe::{self, Ganeti, ObserveError};
@@ -182,7 +182,9 @@ impl Finding {
 
     fn sweep(&mut self, host: &mut Host, config: &Config, mode: Mode) -> Result<(), LookError> {
         let facts = host.facts_of_tap(&self.tap, &config.ifup)?;
-        let plan = plan::down(&self.tap, &facts, &config.ifup);
+        let mut plan = plan::down(&self.tap, &facts, &config.ifup);
+        plan.steps
+            .retain(|step| !is_anothers(step, &self.tap, config));
         self.standing = Standing::Gone;
         if mode == Mode::Mend
             && let Err(errors) = apply_all(host, &plan.steps)
@@ -216,6 +218,19 @@ impl Finding {
         self.steps = steps;
         Ok(())
     }
+}
+
+/// Whether a step takes away a proxy entry that another TAP's record names: an instance that is started again at once has
+/// its addresses on other TAPs, before what it left is swept.
+fn is_anothers(step: &Step, tap: &IfName, config: &Config) -> bool {
+    let Step::Proxy(Change::Delete, proxy) = step else {
+        return false;
+    };
+    let others = observe::recorded_taps(&config.ifup).unwrap_or_default();
+    others.iter().filter(|other| *other != tap).any(|other| {
+        observe::recorded(other, &config.ifup)
+            .is_some_and(|recorded| recorded.record.proxies.contains(proxy))
+    })
 }
 
 /// The kind of a step, as the metrics count it.
