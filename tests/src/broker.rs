@@ -157,7 +157,7 @@ impl Broker {
         Ok(text)
     }
 
-    /// Takes everything that is in `queue` now; nothing while there is no such queue.
+    /// Takes everything that is in `queue` now; nothing while there is no such queue, or it is only being made.
     ///
     /// # Errors
     /// When the broker fails.
@@ -171,7 +171,8 @@ impl Broker {
                 {
                     Ok(Some(got)) => got,
                     Ok(None) => break,
-                    Err(error) if error.is_amqp_soft_error() => break,
+                    // A quorum queue that was just declared may not have its process yet.
+                    Err(error) if error.is_amqp_error() => break,
                     Err(error) => return Err(error.into()),
                 };
                 taken.push(Delivered {
