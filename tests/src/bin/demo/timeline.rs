@@ -2,9 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use system_tests::frame::{Direction, Frame, Message, read};
+
+/// What nfdhcpd passes on to a bridge comes back to the guest within this time: a solicitation it has just sent.
+const COPY: Duration = Duration::from_millis(100);
 
 /// Prints a line per message from the guest's first on: when, who, what, and for an answer how long it took.
 pub(crate) fn print(record: &[Frame]) {
@@ -14,12 +17,19 @@ pub(crate) fn print(record: &[Frame]) {
         .skip_while(|(_, direction, _)| *direction == Direction::Answered);
     let mut first = None;
     let mut open: Vec<(SystemTime, Message)> = Vec::new();
+    let mut solicited: Option<SystemTime> = None;
     for (at, direction, message) in messages {
         let since = at
             .duration_since(*first.get_or_insert(at))
             .unwrap_or_default();
         let seconds = since.as_secs_f64();
         if direction == Direction::Asked {
+            if matches!(message, Message::RouterSolicitation) {
+                let before = solicited.replace(at);
+                if before.is_some_and(|before| at.duration_since(before).is_ok_and(|s| s < COPY)) {
+                    continue;
+                }
+            }
             println!("  {seconds:>10.6} s  guest > {message}");
             open.push((at, message));
             continue;
