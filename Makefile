@@ -1,7 +1,7 @@
 # make demo    the main job, on real guests: release build, private namespaces, nothing left behind
 # make lab     a real three-node Ganeti cluster in namespaces, left running; tests/lab enters it and takes it down
-# make test    what CI runs first: format, lints, docs, tests (does its own set-up)
-# make test-lab  and then: the tests that want a whole cluster
+# make test    what CI runs: format, lints, docs, tests (does its own set-up)
+# make test-lab  the tests that want a whole cluster
 #
 # Others: setup, lint, bench, fuzz. Each does the set-up it needs; YES=1 installs without asking.
 
