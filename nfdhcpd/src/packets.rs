@@ -90,9 +90,15 @@ impl PacketThread {
     /// A thread's things; it takes packets once it runs.
     #[must_use]
     pub fn new(queue: Queue, shared: Arc<Shared>) -> Self {
+        // Of router solicitations, an answer and what is passed on.
+        let frames = if queue.protocol() == Protocol::RouterSolicitation {
+            2
+        } else {
+            1
+        };
         Self {
             queue,
-            outbox: Outbox::new(2 * BATCH), // an answer, and what is passed on
+            outbox: Outbox::new(frames * BATCH),
             shared,
             counters: Arc::default(),
         }
@@ -285,7 +291,9 @@ fn decide(
     if packet.inbound.protocol == Protocol::RouterSolicitation
         && SOLICITED.map(Outcome::from).contains(&outcome)
         && let Some(frame) = outbox.vacant()
-        && let Some(bridge) = ndp::pass_on(&port.served, &packet.inbound, frame)
+        && let Ok(Some(bridge)) = catch_unwind(AssertUnwindSafe(|| {
+            ndp::pass_on(&port.served, &packet.inbound, frame)
+        }))
         && is_first(&port.record.passed_on, now, PASSING_PAUSE)
         && shared.passing.take(now, PASSING)
     {

@@ -188,7 +188,7 @@ impl Queue {
                 }
             },
         };
-        // As many again and one: a lone packet is not charged for the room of a full batch.
+        // Twice as many, and two at least: a lone packet is not charged for the room of a full batch.
         self.wanted = (2 * taken).clamp(2, BATCH);
         self.verdicts.clear();
         Ok(Batch {

@@ -21,6 +21,7 @@
 //! routers of a link apart, and this link has one.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZero;
 
 use ipnet::Ipv6Net;
 use nfdhcpd_binding::{Binding, MacAddr, Mode6, Route};
@@ -47,7 +48,7 @@ pub struct Router {
     address: Ipv6Addr,
     proxied: Proxied,
     /// The bridge, when the router is a machine of its network.
-    network: Option<u32>,
+    network: Option<NonZero<u32>>,
     /// `GATEWAY6`, another address of the router.
     gateway: Option<Ipv6Addr>,
     prefix: Option<Ipv6Net>,
@@ -85,7 +86,7 @@ impl Router {
             Attachment::Bridged { .. } => (settings.router_mac, Proxied::Nobody),
         };
         let network = match attachment {
-            Attachment::Bridged { bridge } if proxied == Proxied::Nobody => Some(bridge),
+            Attachment::Bridged { bridge } if proxied == Proxied::Nobody => NonZero::new(bridge),
             Attachment::Bridged { .. } | Attachment::Routed => None,
         };
         let at_gateway = binding
@@ -294,7 +295,7 @@ pub fn pass_on(served: &Served, packet: &Inbound<'_>, out: &mut Frame) -> Option
         && out.push(&ETHERTYPE_IPV6)
         && out.push(packet.payload)
         && finish(out); // a virtio guest may have left the checksum to its card
-    (to_all && whole).then_some(bridge)
+    (to_all && whole).then_some(bridge.get())
 }
 
 pub(super) fn answer_ns(
