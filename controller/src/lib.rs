@@ -1,7 +1,9 @@
-//! The control plane of clouds on Ganeti: API, database, dispatcher, reconciliation.
-//!
-//! Modules in the order of a request's trip.
+//! The control plane of clouds on Ganeti: API, database, outbox, dispatcher, reconciliation.
 
+pub mod cloud;
+pub mod config;
+pub mod db;
 pub mod lifecycle;
 pub mod order;
 pub mod rapi;
+pub mod seal;
