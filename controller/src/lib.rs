@@ -1,5 +1,6 @@
 //! The control plane of clouds on Ganeti: API, database, outbox, dispatcher, reconciliation.
 
+pub mod allocation;
 pub mod cloud;
 pub mod config;
 pub mod db;

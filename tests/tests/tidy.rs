@@ -21,6 +21,7 @@ const CORE: &[&str] = &[
     "agent/src/node/environment.rs",
     "agent/src/node/reconcile.rs",
     "agent/src/node/runtime.rs",
+    "controller/src/allocation.rs",
     "controller/src/lifecycle.rs",
     "controller/src/order.rs",
     "controller/src/rapi/body.rs",
