@@ -68,8 +68,10 @@ pub enum Task {
     RebootSoft,
     /// Start again, at once.
     RebootHard,
-    /// Take another flavor's size.
+    /// Take another flavor's size, to be confirmed.
     Resize,
+    /// Take another flavor's size, for good.
+    ResizeStopped,
     /// Take the former flavor's size again.
     RevertResize,
     /// Get a NIC.
@@ -84,13 +86,14 @@ pub enum Task {
 
 impl Task {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Build,
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
         Self::RebootHard,
         Self::Resize,
+        Self::ResizeStopped,
         Self::RevertResize,
         Self::Connect,
         Self::Disconnect,
@@ -108,6 +111,7 @@ impl Task {
             Self::RebootSoft => "REBOOT",
             Self::RebootHard => "REBOOT_HARD",
             Self::Resize => "RESIZE",
+            Self::ResizeStopped => "RESIZE_STOPPED",
             Self::RevertResize => "REVERT_RESIZE",
             Self::Connect => "CONNECT",
             Self::Disconnect => "DISCONNECT",
@@ -125,7 +129,7 @@ impl fmt::Display for Task {
 
 /// A column holds a word that is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no state or task of a server")]
+#[error("{0:?} is no state, task or step of a server")]
 pub struct UnknownWord(pub String);
 
 impl std::str::FromStr for OperState {
@@ -216,6 +220,52 @@ pub enum Step {
     Remove,
 }
 
+impl Step {
+    /// All.
+    pub const ALL: [Self; 12] = [
+        Self::Create,
+        Self::Startup,
+        Self::Shutdown,
+        Self::RebootSoft,
+        Self::RebootHard,
+        Self::SetSize,
+        Self::AddNic,
+        Self::RemoveNic,
+        Self::RemoveTags,
+        Self::AddTags,
+        Self::Announce,
+        Self::Remove,
+    ];
+
+    /// The column's text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Startup => "STARTUP",
+            Self::Shutdown => "SHUTDOWN",
+            Self::RebootSoft => "REBOOT_SOFT",
+            Self::RebootHard => "REBOOT_HARD",
+            Self::SetSize => "SET_SIZE",
+            Self::AddNic => "ADD_NIC",
+            Self::RemoveNic => "REMOVE_NIC",
+            Self::RemoveTags => "REMOVE_TAGS",
+            Self::AddTags => "ADD_TAGS",
+            Self::Announce => "ANNOUNCE",
+            Self::Remove => "REMOVE",
+        }
+    }
+}
+
+impl std::str::FromStr for Step {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|step| step.as_str() == text);
+        found.ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}
+
 /// What follows from an action that is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
@@ -290,8 +340,9 @@ pub fn accept(standing: Standing, action: Action) -> Result<Accepted, Refusal> {
             Task::Resize,
             &[Step::Shutdown, Step::SetSize, Step::Startup],
         )),
-        (Action::Resize | Action::ResizeStopped, Stopped) => {
-            unless_resized(Accepted::Do(Task::Resize, &[Step::SetSize]))
+        (Action::Resize, Stopped) => unless_resized(Accepted::Do(Task::Resize, &[Step::SetSize])),
+        (Action::ResizeStopped, Stopped) => {
+            unless_resized(Accepted::Do(Task::ResizeStopped, &[Step::SetSize]))
         }
         (Action::ConfirmResize | Action::RevertResize, Started | Stopped) if !standing.resized => {
             Err(Refusal::NotResized)

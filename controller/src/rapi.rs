@@ -17,9 +17,9 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use snf_events::JobId;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -182,6 +182,49 @@ pub struct Submission {
     pub query: Vec<(String, String)>,
     /// Body; none is sent for `None`.
     pub body: Option<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    method: String,
+    path: String,
+    query: Vec<(String, String)>,
+    body: Option<Value>,
+}
+
+impl Submission {
+    /// As `intents.request` keeps it: `{"method", "path", "query": [[name, value]], "body"}`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let Self {
+            method,
+            path,
+            query,
+            body,
+        } = self;
+        json!({"method": method.as_str(), "path": path, "query": query, "body": body})
+    }
+
+    /// Reads what [`Submission::to_json`] wrote.
+    ///
+    /// # Errors
+    /// It is not of that shape.
+    pub fn from_json(kept: &Value) -> Result<Self, serde_json::Error> {
+        let Kept {
+            method,
+            path,
+            query,
+            body,
+        } = Kept::deserialize(kept)?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(serde::de::Error::custom)?;
+        Ok(Self {
+            method,
+            path,
+            query,
+            body,
+        })
+    }
 }
 
 #[derive(Deserialize)]

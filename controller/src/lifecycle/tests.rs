@@ -105,6 +105,9 @@ fn words_of_columns_read_back() {
     for task in Task::ALL {
         assert_eq!(task.as_str().parse(), Ok(task));
     }
+    for step in Step::ALL {
+        assert_eq!(step.as_str().parse(), Ok(step));
+    }
     assert!("build".parse::<OperState>().is_err());
 }
 

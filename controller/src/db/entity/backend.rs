@@ -35,6 +35,9 @@ pub struct Model {
     pub hypervisor: String,
     /// Templates it can store disks by, separated by commas.
     pub disk_templates: String,
+    /// Its node groups' names, separated by commas: networks are connected to each.
+    #[sea_orm(column_type = "Text")]
+    pub node_groups: String,
     /// No new servers.
     pub drained: bool,
     /// Nothing is asked of it.

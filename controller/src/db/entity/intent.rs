@@ -17,6 +17,10 @@ pub struct Model {
     pub server_id: Option<i64>,
     /// For which network.
     pub network_id: Option<i64>,
+    /// For which NIC.
+    pub port_id: Option<i64>,
+    /// The flavor that its server has once it is done.
+    pub flavor_id: Option<i64>,
     /// The server's task it is a step of.
     pub task: Option<String>,
     /// `crate::lifecycle::Step`, or a network's.

@@ -21,6 +21,7 @@ pub(super) fn tables(backend: DbBackend) -> Vec<Table> {
             .column(string_len("mode", 16))
             .column(string_len("hypervisor", 16))
             .column(string_len("disk_templates", 255))
+            .column(text("node_groups"))
             .column(boolean("drained"))
             .column(boolean("offline"))
             .column(big_integer("memory_total"))
