@@ -1,6 +1,6 @@
 //! The controller's configuration: a TOML file → [`Config`], whose values are checked. Every key may be missing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct Api {
     pub public_url: String,
     /// The catalog's region.
     pub region: String,
+    /// Proxies in front of it: what they say of where a request came from is believed.
+    pub proxies: Vec<IpAddr>,
     /// How long a token lives.
     pub token_life: Duration,
     /// Requests a second that a token may make in the long run.
@@ -202,6 +204,7 @@ struct FileApi {
     listen: String,
     public_url: String,
     region: String,
+    proxies: Vec<String>,
     token_hours: u32,
     rate: u32,
     burst: u32,
@@ -213,6 +216,7 @@ impl Default for FileApi {
             listen: String::from("127.0.0.1:8015"),
             public_url: String::new(),
             region: String::from("synnefo"),
+            proxies: Vec::new(),
             token_hours: 24,
             rate: 20,
             burst: 200,
@@ -272,6 +276,11 @@ impl Config {
                 ));
             }
         };
+        let proxies = file.api.proxies.iter().map(|text| {
+            let parsed: Result<IpAddr, _> = text.parse();
+            parsed.map_err(|_| wrong("api.proxies", text, "an address, as in 127.0.0.1"))
+        });
+        let proxies = proxies.collect::<Result<Vec<_>, _>>()?;
         let positive = |key, value: u32| match value {
             0 => Err(wrong(key, "0", "at least 1")),
             value => Ok(value),
@@ -296,6 +305,7 @@ impl Config {
                 listen,
                 public_url,
                 region: file.api.region,
+                proxies,
                 token_life: Duration::from_secs(
                     3600 * u64::from(positive("api.token_hours", file.api.token_hours)?),
                 ),

@@ -5,6 +5,7 @@
 
 pub mod entity;
 pub mod migrations;
+pub mod tokens;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The control plane of clouds on Ganeti: API, database, outbox, dispatcher, reconciliation.
 
 pub mod allocation;
+pub mod api;
 pub mod cloud;
 pub mod config;
 pub mod db;

@@ -1,0 +1,54 @@
+//! The API: every route on one screen, a file for each resource below.
+//!
+//! A request's trip: it gets a number; the face's version is chosen; a route asks for a [`principal::Principal`], which the
+//! token stands for; it reads, or runs one transaction, and answers. Faults are written by the face ([`fault::render`]).
+
+pub mod body;
+pub mod fault;
+pub mod frame;
+pub mod principal;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::cloud::Cloud;
+use fault::{Face, Fault};
+
+/// The document's head.
+#[derive(Debug, OpenApi)]
+#[openapi(info(
+    title = "Synnefo",
+    description = "Identity v3, Compute v2.1, Network v2.0 and Image v2 over Ganeti clusters"
+))]
+struct Document;
+
+/// All routes.
+pub fn router(cloud: Cloud) -> Router {
+    let (router, _document) = routes(&cloud).split_for_parts();
+    router.with_state(cloud)
+}
+
+fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .nest(
+            "/identity",
+            face(cloud, Face::Identity, OpenApiRouter::new()),
+        )
+        .nest("/compute", face(cloud, Face::Compute, OpenApiRouter::new()))
+        .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
+        .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))
+        .merge(face(cloud, Face::Plain, OpenApiRouter::new()))
+        .layer(DefaultBodyLimit::max(body::MOST))
+        .layer(from_fn(frame::number))
+}
+
+/// A face: unknown paths and wrong methods are refused in its words, as everything is.
+fn face(cloud: &Cloud, face: Face, routes: OpenApiRouter<Cloud>) -> OpenApiRouter<Cloud> {
+    let state = (cloud.clone(), face);
+    routes
+        .fallback(async || Fault::NoPath)
+        .layer(from_fn_with_state(state, fault::render))
+}
