@@ -3,8 +3,11 @@
 //! Every transaction that writes is begun as one ([`Db::begin`]), reads committed rows, and may be refused because another
 //! was faster: then it is tried again from its first line ([`Db::write`]). Nothing outside the database happens inside one.
 
+pub mod backend_networks;
 pub mod entity;
+pub mod intents;
 pub mod migrations;
+pub mod outcomes;
 pub mod tokens;
 
 use std::time::Duration;

@@ -2,10 +2,13 @@
 
 pub mod allocation;
 pub mod api;
+pub mod backends;
 pub mod cloud;
 pub mod config;
 pub mod db;
 pub mod lifecycle;
+pub mod networks;
 pub mod order;
+pub mod outcome;
 pub mod rapi;
 pub mod seal;

@@ -13,9 +13,13 @@
 //! ([`crate::order`]). What the API lets its users ask for is told by [`accept`]. A *task* is what was asked for and is not
 //! done: it stands beside the state, and ends with the last of its steps.
 
+mod network;
+
 use std::fmt;
 
 use snf_events::{JobStatus, OpCode};
+
+pub use network::NetworkStep;
 
 /// What a server is, between operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

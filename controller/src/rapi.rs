@@ -141,7 +141,11 @@ impl RapiError {
             Self::Refused {
                 status, message, ..
             } => match status {
+                // Of us or of the moment, not of what is asked: credentials, and too many requests.
+                401 | 403 | 408 | 429 => Fate::NotNow,
                 400..=499 => Fate::Refused,
+                // What luxid cannot read comes back as the gateway's fault.
+                502 if message.starts_with("Failed to parse request") => Fate::Refused,
                 _ if message.contains("Queue drained") || message.contains("queue is full") => {
                     Fate::NotNow
                 }
