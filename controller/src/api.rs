@@ -6,15 +6,20 @@
 pub mod body;
 pub mod fault;
 pub mod frame;
+pub mod health;
 pub mod principal;
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::cloud::Cloud;
+use crate::service::Stop;
 use fault::{Face, Fault};
 
 /// The document's head.
@@ -31,6 +36,16 @@ pub fn router(cloud: Cloud) -> Router {
     router.with_state(cloud)
 }
 
+/// Answers requests until `stop` is wanted, and those that have come until then.
+pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served =
+        axum::serve(listener, service).with_graceful_shutdown(async move { stop.wanted().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the API cannot be served");
+    }
+}
+
 fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
     OpenApiRouter::with_openapi(Document::openapi())
         .nest(
@@ -40,7 +55,7 @@ fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
         .nest("/compute", face(cloud, Face::Compute, OpenApiRouter::new()))
         .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
         .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))
-        .merge(face(cloud, Face::Plain, OpenApiRouter::new()))
+        .merge(face(cloud, Face::Plain, health::routes()))
         .layer(DefaultBodyLimit::max(body::MOST))
         .layer(from_fn(frame::number))
 }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::db::Db;
+use crate::metrics::Metrics;
 use crate::seal::Seal;
 
 /// One cloud: its database, its configuration, its keys.
@@ -20,6 +21,8 @@ pub struct Cloud {
     pub seal: Arc<Seal>,
     /// Who waits for what.
     pub bells: Arc<Bells>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Rung after a commit, where the work is done in the same process; every worker looks by the clock too.
@@ -40,6 +43,7 @@ impl Cloud {
             config: Arc::new(config),
             seal: Arc::new(seal),
             bells: Arc::default(),
+            metrics: Arc::default(),
         }
     }
 }

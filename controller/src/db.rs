@@ -3,6 +3,8 @@
 //! Every transaction that writes is begun as one ([`Db::begin`]), reads committed rows, and may be refused because another
 //! was faster: then it is tried again from its first line ([`Db::write`]). Nothing outside the database happens inside one.
 
+pub mod accounts;
+pub mod audit;
 pub mod backend_networks;
 pub mod entity;
 pub mod intents;

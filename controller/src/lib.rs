@@ -3,12 +3,16 @@
 pub mod allocation;
 pub mod api;
 pub mod backends;
+pub mod bootstrap;
 pub mod cloud;
 pub mod config;
 pub mod db;
 pub mod lifecycle;
+pub mod metrics;
 pub mod networks;
 pub mod order;
 pub mod outcome;
 pub mod rapi;
 pub mod seal;
+pub mod secret;
+pub mod service;

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::fault::Fault;
 use crate::cloud::{self, Cloud};
+use crate::db::audit::Actor;
 use crate::db::tokens::{self, Bearer};
+use crate::secret::digest;
 
 /// What a user may be in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,18 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// It, as the audit calls it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor {
+            user_id: Some(self.user_id),
+            name: self.user_name.clone(),
+            project_id: Some(self.project_id),
+            source: self.source.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+
     /// Whether it is an administrator.
     #[must_use]
     pub fn is_admin(&self) -> bool {
@@ -111,13 +124,6 @@ pub struct Caller {
     pub request_id: String,
     /// Address it came from.
     pub source: String,
-}
-
-/// What is kept of a token.
-#[must_use]
-pub fn digest(token: &str) -> String {
-    let digest = Sha256::digest(token.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The token a request is made with.

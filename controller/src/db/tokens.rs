@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, FromQueryResult};
 use uuid::Uuid;
 
 use super::DbError;
@@ -212,4 +212,54 @@ fn read(rows: &[Row]) -> Option<Bearer> {
         issued_at: first.issued_at,
         expires_at: first.expires_at,
     })
+}
+
+/// A token to be given out.
+#[derive(Debug, Clone)]
+pub struct NewToken<'a> {
+    /// [`crate::secret::digest`] of it.
+    pub digest: &'a str,
+    /// Whose.
+    pub user_id: i64,
+    /// For which project.
+    pub project_id: Option<i64>,
+    /// The credential it is got with.
+    pub credential_id: Option<i64>,
+    /// How it is got.
+    pub methods: &'a [&'a str],
+    /// What logs may call it.
+    pub audit_id: &'a str,
+    /// From when.
+    pub issued_at: DateTime<Utc>,
+    /// Until when.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Keeps a token.
+///
+/// # Errors
+/// The database's own.
+pub async fn add(connection: &impl ConnectionTrait, new: &NewToken<'_>) -> Result<(), DbError> {
+    let row = token::ActiveModel {
+        id: ActiveValue::NotSet,
+        digest: ActiveValue::Set(new.digest.to_owned()),
+        user_id: ActiveValue::Set(new.user_id),
+        project_id: ActiveValue::Set(new.project_id),
+        application_credential_id: ActiveValue::Set(new.credential_id),
+        methods: ActiveValue::Set(new.methods.join(",")),
+        audit_id: ActiveValue::Set(new.audit_id.to_owned()),
+        issued_at: ActiveValue::Set(new.issued_at),
+        expires_at: ActiveValue::Set(new.expires_at),
+    };
+    token::Entity::insert(row).exec(connection).await?;
+    Ok(())
+}
+
+/// Ends a token.
+///
+/// # Errors
+/// The database's own.
+pub async fn remove(connection: &impl ConnectionTrait, id: i64) -> Result<(), DbError> {
+    token::Entity::delete_by_id(id).exec(connection).await?;
+    Ok(())
 }

@@ -9,4 +9,6 @@
 )]
 
 mod databases;
+mod frame;
 mod schema;
+mod served;
