@@ -88,6 +88,7 @@ pub async fn make_admin(db: &Db, password: Option<String>) -> Result<Admin, Boot
     let digest = secret::digest_password(&password)?;
     let is_new = db
         .write(async |tx| -> Result<bool, BootstrapError> {
+            let tx = &*tx;
             let now = cloud::now();
             let domain = match accounts::domain_named(tx, DOMAIN).await? {
                 Some(domain) => domain,

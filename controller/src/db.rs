@@ -6,12 +6,14 @@
 pub mod accounts;
 pub mod audit;
 pub mod backend_networks;
+pub mod credentials;
 pub mod entity;
 pub mod intents;
 pub mod migrations;
 pub mod outcomes;
 pub mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -54,6 +56,9 @@ pub enum DbError {
     /// Its tables cannot be changed.
     #[error("migrate the database")]
     Migrate(#[source] DbErr),
+    /// The body of a transaction let it escape.
+    #[error("a transaction outlives its body")]
+    Kept,
     /// A statement failed.
     #[error("the database failed")]
     Statement(#[from] DbErr),
@@ -152,19 +157,25 @@ impl Db {
         Ok(self.connection.begin_with_options(options).await?)
     }
 
-    /// Runs a transaction, again where others were in the way.
+    /// Runs a transaction, again where others were in the way: `db.write(async |tx| act(&tx, …).await)`.
+    ///
+    /// The transaction is handed over by value, since futures of closures that borrow their argument are not known to be
+    /// `Send`, which routes and tasks ask for.
     ///
     /// # Errors
     /// What `body` returns, or the database's own.
-    pub async fn write<T, E, F>(&self, mut body: F) -> Result<T, E>
+    pub async fn write<T, E, F>(&self, mut body: impl FnMut(Tx) -> F) -> Result<T, E>
     where
-        F: AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
+        F: Future<Output = Result<T, E>>,
         E: From<DbError> + Conflict,
     {
         let mut attempt = 1;
         loop {
-            let transaction = self.begin().await?;
-            let done = match body(&transaction).await {
+            let transaction = Arc::new(self.begin().await?);
+            let done = body(Tx(Arc::clone(&transaction))).await;
+            // The body has ended, and what it was given with it.
+            let transaction = Arc::into_inner(transaction).ok_or(DbError::Kept)?;
+            let done = match done {
                 Ok(value) => {
                     let committed = transaction.commit().await;
                     committed
@@ -233,6 +244,18 @@ impl Db {
     pub async fn close(self) {
         // Whatever was not committed is rolled back by the server.
         let _ = self.connection.close().await;
+    }
+}
+
+/// A transaction of [`Db::write`].
+#[derive(Debug)]
+pub struct Tx(Arc<DatabaseTransaction>);
+
+impl std::ops::Deref for Tx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.0
     }
 }
 

@@ -98,6 +98,7 @@ impl Served {
     pub(crate) async fn login(&self, user: &str, project: &str, role: Role) -> Login {
         let token = secret::random().unwrap();
         let made = self.cloud.db.write(async |tx| -> Result<_, DbError> {
+            let tx = &*tx;
             let now = cloud::now();
             let domain = match accounts::domain_named(tx, "default").await? {
                 Some(domain) => domain,

@@ -17,10 +17,15 @@ pub struct Model {
     pub project_id: i64,
     /// Its name, unique for its user.
     pub name: String,
+    /// Free words.
+    #[sea_orm(column_type = "Text")]
+    pub description: String,
     /// SHA-256 of the secret, hexadecimal: it is as long as a key.
     pub secret_digest: String,
     /// What it lets do: roles, separated by commas.
     pub roles: String,
+    /// Whether it may make and delete its like.
+    pub unrestricted: bool,
     /// Until when.
     pub expires_at: Option<DateTimeUtc>,
     /// When it was made.
