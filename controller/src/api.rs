@@ -7,7 +7,9 @@ pub mod body;
 pub mod fault;
 pub mod frame;
 pub mod health;
+pub mod identity;
 pub mod principal;
+pub mod rate;
 
 use std::net::SocketAddr;
 
@@ -48,10 +50,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
 
 fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .nest(
-            "/identity",
-            face(cloud, Face::Identity, OpenApiRouter::new()),
-        )
+        .nest("/identity", face(cloud, Face::Identity, identity::routes()))
         .nest("/compute", face(cloud, Face::Compute, OpenApiRouter::new()))
         .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
         .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::Notify;
 
+use crate::api::rate::Rates;
 use crate::config::Config;
 use crate::db::Db;
 use crate::metrics::Metrics;
@@ -21,6 +22,8 @@ pub struct Cloud {
     pub seal: Arc<Seal>,
     /// Who waits for what.
     pub bells: Arc<Bells>,
+    /// How many requests may come.
+    pub rates: Arc<Rates>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -39,6 +42,7 @@ impl Cloud {
     #[must_use]
     pub fn new(db: Db, config: Config, seal: Seal) -> Self {
         Self {
+            rates: Arc::new(Rates::new(config.api.rate, config.api.burst)),
             db,
             config: Arc::new(config),
             seal: Arc::new(seal),

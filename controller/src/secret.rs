@@ -6,6 +6,10 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use openssl::base64::encode_block;
 use openssl::error::ErrorStack;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+/// Passwords that are looked at at once: each takes 19 MiB.
+static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// Why there is no new secret.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,16 @@ pub fn digest_password(password: &str) -> Result<String, SecretError> {
         .map_err(SecretError::Digest)
 }
 
+/// [`digest_password`], on a thread of its own.
+///
+/// # Errors
+/// As there, or the program ends meanwhile.
+pub async fn new_password(password: String) -> Result<String, SecretError> {
+    let _turn = TURNS.acquire().await;
+    let task = tokio::task::spawn_blocking(move || digest_password(&password));
+    task.await.map_err(SecretError::Cut)?
+}
+
 /// Whether this is the password; takes as long where there is none.
 fn is_password(password: &str, kept: Option<&str>) -> bool {
     let Some(parsed) = kept.and_then(|kept| PasswordHash::new(kept).ok()) else {
@@ -74,6 +88,7 @@ fn is_password(password: &str, kept: Option<&str>) -> bool {
 /// # Errors
 /// The program ends meanwhile.
 pub async fn check_password(password: String, kept: Option<String>) -> Result<bool, SecretError> {
+    let _turn = TURNS.acquire().await;
     let task = tokio::task::spawn_blocking(move || is_password(&password, kept.as_deref()));
     task.await.map_err(SecretError::Cut)
 }

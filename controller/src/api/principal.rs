@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::rate;
 use crate::cloud::{self, Cloud};
 use crate::db::audit::Actor;
 use crate::db::tokens::{self, Bearer};
@@ -109,9 +111,7 @@ impl Principal {
         if self.is_admin() {
             return Ok(());
         }
-        Err(Fault::Forbidden(String::from(
-            "policy does not allow this request to be performed",
-        )))
+        Err(not_allowed())
     }
 }
 
@@ -124,6 +124,43 @@ pub struct Caller {
     pub request_id: String,
     /// Address it came from.
     pub source: String,
+}
+
+impl Caller {
+    /// Whether it is an administrator.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.bearer.roles.contains(&Role::Admin)
+    }
+
+    /// Lets pass administrators.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn administers(&self) -> Result<(), Fault> {
+        if self.is_admin() {
+            return Ok(());
+        }
+        Err(not_allowed())
+    }
+
+    /// It, as the audit calls it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor {
+            user_id: Some(self.bearer.user.id),
+            name: self.bearer.user.name.clone(),
+            project_id: self.bearer.project.as_ref().map(|project| project.id),
+            source: self.source.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+}
+
+fn not_allowed() -> Fault {
+    Fault::Forbidden(String::from(
+        "policy does not allow this request to be performed",
+    ))
 }
 
 /// The token a request is made with.
@@ -173,6 +210,13 @@ impl FromRequestParts<Cloud> for Caller {
         let token = token_of(parts).ok_or_else(Fault::unauthorized)?;
         let found = tokens::bearer(cloud.db.reader(), &digest(token), cloud::now()).await?;
         let bearer = found.ok_or_else(Fault::unauthorized)?;
+        let allowed = cloud.rates.requests.take(bearer.token_id, Instant::now());
+        allowed.map_err(|wait| {
+            cloud.metrics.rate_limited.inc();
+            Fault::TooMany {
+                seconds: rate::seconds(wait),
+            }
+        })?;
         let caller = Self {
             bearer,
             request_id: request_id_of(parts),

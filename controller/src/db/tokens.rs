@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, FromQueryResult};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter,
+};
 use uuid::Uuid;
 
 use super::DbError;
@@ -31,6 +33,19 @@ pub struct Named {
     pub domain: Domain,
 }
 
+/// The application credential a token was got with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Its row.
+    pub id: i64,
+    /// Its public name.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Whether it may make and delete its like.
+    pub unrestricted: bool,
+}
+
 /// What a token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
@@ -43,7 +58,7 @@ pub struct Bearer {
     /// What the user is there, the mightiest first.
     pub roles: Vec<Role>,
     /// The application credential it was got with.
-    pub credential: Option<Uuid>,
+    pub credential: Option<Credential>,
     /// How it was got.
     pub methods: Vec<String>,
     /// What logs may call it.
@@ -71,12 +86,24 @@ struct Row {
     project_name: Option<String>,
     project_domain_uuid: Option<Uuid>,
     project_domain_name: Option<String>,
-    credential: Option<Uuid>,
+    credential_id: Option<i64>,
+    credential_uuid: Option<Uuid>,
+    credential_name: Option<String>,
     credential_roles: Option<String>,
+    credential_unrestricted: Option<bool>,
     role: Option<String>,
 }
 
 impl Row {
+    fn credential(&self) -> Option<Credential> {
+        Some(Credential {
+            id: self.credential_id?,
+            uuid: self.credential_uuid?,
+            name: self.credential_name.clone()?,
+            unrestricted: self.credential_unrestricted?,
+        })
+    }
+
     fn project(&self) -> Option<Named> {
         Some(Named {
             id: self.project_id?,
@@ -126,7 +153,13 @@ pub async fn bearer(
         .expr_as(p(project::Column::Name), "project_name")
         .expr_as(pd(domain::Column::Uuid), "project_domain_uuid")
         .expr_as(pd(domain::Column::Name), "project_domain_name")
-        .expr_as(c(application_credential::Column::Uuid), "credential")
+        .expr_as(c(application_credential::Column::Id), "credential_id")
+        .expr_as(c(application_credential::Column::Uuid), "credential_uuid")
+        .expr_as(c(application_credential::Column::Name), "credential_name")
+        .expr_as(
+            c(application_credential::Column::Unrestricted),
+            "credential_unrestricted",
+        )
         .expr_as(c(application_credential::Column::Roles), "credential_roles")
         .expr_as(r(role_assignment::Column::Role), "role")
         .from(token::Entity)
@@ -206,7 +239,7 @@ fn read(rows: &[Row]) -> Option<Bearer> {
         },
         project,
         roles,
-        credential: first.credential,
+        credential: first.credential(),
         methods: first.methods.split(',').map(str::to_owned).collect(),
         audit_id: first.audit_id.clone(),
         issued_at: first.issued_at,
@@ -261,5 +294,20 @@ pub async fn add(connection: &impl ConnectionTrait, new: &NewToken<'_>) -> Resul
 /// The database's own.
 pub async fn remove(connection: &impl ConnectionTrait, id: i64) -> Result<(), DbError> {
     token::Entity::delete_by_id(id).exec(connection).await?;
+    Ok(())
+}
+
+/// Ends all tokens of a user.
+///
+/// # Errors
+/// The database's own.
+pub async fn remove_of_user(
+    connection: &impl ConnectionTrait,
+    user_id: i64,
+) -> Result<(), DbError> {
+    token::Entity::delete_many()
+        .filter(token::Column::UserId.eq(user_id))
+        .exec(connection)
+        .await?;
     Ok(())
 }
