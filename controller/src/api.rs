@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -35,7 +35,10 @@ struct Document;
 /// All routes.
 pub fn router(cloud: Cloud) -> Router {
     let (router, _document) = routes(&cloud).split_for_parts();
-    router.with_state(cloud)
+    // Around the router, since a path is changed before its route is looked for.
+    Router::new()
+        .fallback_service(router.with_state(cloud))
+        .layer(map_request(frame::without_slash))
 }
 
 /// Answers requests until `stop` is wanted, and those that have come until then.

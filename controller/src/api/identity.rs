@@ -24,9 +24,7 @@ use crate::cloud::Cloud;
 pub(super) fn routes() -> OpenApiRouter<Cloud> {
     OpenApiRouter::new()
         .routes(routes!(versions))
-        .routes(routes!(versions_slash))
         .routes(routes!(version))
-        .routes(routes!(version_slash))
         .routes(routes!(tokens::issue, tokens::show, tokens::revoke))
         .routes(routes!(tokens::catalog))
         .routes(routes!(projects::of_caller))
@@ -110,17 +108,11 @@ fn version_of(cloud: &Cloud) -> Version {
 }
 
 /// The versions of Identity.
-#[utoipa::path(get, path = "", tag = "identity", responses((status = 300, body = Versions)), security(()))]
+#[utoipa::path(get, path = "/", tag = "identity", responses((status = 300, body = Versions)), security(()))]
 async fn versions(State(cloud): State<Cloud>) -> Response {
     let values = vec![version_of(&cloud)];
     let versions = VersionValues { values };
     reply(StatusCode::MULTIPLE_CHOICES, Versions { versions })
-}
-
-/// The versions of Identity.
-#[utoipa::path(get, path = "/", tag = "identity", responses((status = 300, body = Versions)), security(()))]
-async fn versions_slash(cloud: State<Cloud>) -> Response {
-    versions(cloud).await
 }
 
 /// Identity v3.
@@ -128,12 +120,6 @@ async fn versions_slash(cloud: State<Cloud>) -> Response {
 async fn version(State(cloud): State<Cloud>) -> Json<OneVersion> {
     let version = version_of(&cloud);
     Json(OneVersion { version })
-}
-
-/// Identity v3.
-#[utoipa::path(get, path = "/v3/", tag = "identity", responses((status = 200, body = OneVersion)), security(()))]
-async fn version_slash(cloud: State<Cloud>) -> Json<OneVersion> {
-    version(cloud).await
 }
 
 /// A domain as others name it.
