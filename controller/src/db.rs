@@ -10,7 +10,11 @@ pub mod credentials;
 pub mod entity;
 pub mod intents;
 pub mod migrations;
+pub mod networks;
 pub mod outcomes;
+pub mod quotas;
+pub mod rows;
+pub mod servers;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -87,10 +91,13 @@ fn is_conflict(error: &DbErr) -> bool {
     let number = error
         .try_downcast_ref::<sea_orm::sqlx::mysql::MySqlDatabaseError>()
         .map(sea_orm::sqlx::mysql::MySqlDatabaseError::number);
-    matches!(
-        &*code,
-        "40001" | "40P01" | "5" | "6" | "261" | "262" | "517"
-    ) || matches!(number, Some(1213 | 1205 | 1020))
+    // What was looked for and not found is there now: whoever tries again finds it, and refuses or takes another.
+    error.is_unique_violation()
+        || matches!(
+            &*code,
+            "40001" | "40P01" | "5" | "6" | "261" | "262" | "517"
+        )
+        || matches!(number, Some(1213 | 1205 | 1020))
 }
 
 /// The database.

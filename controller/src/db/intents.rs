@@ -1,6 +1,7 @@
 //! What is to be asked of Ganeti.
 
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
     QueryOrder,
@@ -148,4 +149,23 @@ pub async fn last_open_of_network(
         .one(tx)
         .await?;
     Ok(found.map(|row| row.id))
+}
+
+/// A server's intents that surely were not sent are given up: it goes.
+///
+/// # Errors
+/// The database's own.
+pub async fn give_up(
+    tx: &DatabaseTransaction,
+    server_id: i64,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    intent::Entity::update_many()
+        .col_expr(intent::Column::State, Expr::value(DROPPED))
+        .col_expr(intent::Column::UpdatedAt, Expr::value(now))
+        .filter(intent::Column::ServerId.eq(server_id))
+        .filter(intent::Column::State.eq(WAITING))
+        .exec(tx)
+        .await?;
+    Ok(())
 }

@@ -142,6 +142,7 @@ pub(super) fn tables(backend: DbBackend) -> Vec<Table> {
             .refers("project_id", "projects")
             .refers("user_id", "users")
             .unique(&["uuid"])
+            .unique(&["mac_prefix", "deletion"])
             .index(&["project_id", "deletion"]),
         table("subnets")
             .column(uuid("uuid"))
