@@ -8,6 +8,7 @@ pub mod audit;
 pub mod backend_networks;
 pub mod credentials;
 pub mod entity;
+pub mod events;
 pub mod intents;
 pub mod migrations;
 pub mod networks;
@@ -15,6 +16,7 @@ pub mod outcomes;
 pub mod quotas;
 pub mod rows;
 pub mod servers;
+pub mod streams;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use std::time::Duration;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    IsolationLevel, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    IsolationLevel, RuntimeErr, SqlErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
 
 /// How long one waits for a connection, and SQLite for its one writer.
@@ -73,6 +76,15 @@ impl DbError {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Statement(error) if is_conflict(error))
+    }
+
+    /// Whether a row like it is there already: a unique index says so.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        let Self::Statement(error) = self else {
+            return false;
+        };
+        matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
     }
 }
 

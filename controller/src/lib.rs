@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod config;
 pub mod db;
 pub mod deeds;
+pub mod dispatcher;
 pub mod lifecycle;
 pub mod metrics;
 pub mod networks;

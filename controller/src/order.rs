@@ -25,8 +25,8 @@ pub struct Ended<S> {
     pub place: QueuePlace,
     /// When it ended, by the clock of the master it ended on.
     pub at: Timestamp,
-    /// The run state it left.
-    pub state: S,
+    /// The run state it left; `None`: it failed half-way, and nobody can tell.
+    pub state: Option<S>,
 }
 
 /// What is known of a server's run state.
@@ -36,7 +36,7 @@ pub struct RunMarks<S> {
     pub place: QueuePlace,
     /// Latest end seen.
     pub at: Timestamp,
-    /// The state of the operation that set both marks; `None`: doubtful.
+    /// The state that the operation which set both marks left; `None`: there is none such, or it could not tell: doubtful.
     pub state: Option<S>,
 }
 
@@ -45,11 +45,7 @@ impl<S: Copy + Ord> RunMarks<S> {
     #[must_use]
     pub const fn first(ended: Ended<S>) -> Self {
         let Ended { place, at, state } = ended;
-        Self {
-            place,
-            at,
-            state: Some(state),
-        }
+        Self { place, at, state }
     }
 
     /// Takes in one operation.

@@ -9,7 +9,7 @@ fn ended(job: u64, at: i64, state: u8) -> Ended<u8> {
             op_index: 0,
         },
         at: (at, 0).into(),
-        state,
+        state: Some(state),
     }
 }
 
@@ -19,12 +19,16 @@ fn all(operations: &[Ended<u8>]) -> Option<RunMarks<u8>> {
     Some(rest.iter().fold(first, |marks, ended| marks.see(*ended)))
 }
 
-/// Operations as a queue has them: one end and one state for each place.
+/// Operations as a queue has them: one end and one state for each place; some fail half-way.
 fn operations() -> impl Strategy<Value = Vec<Ended<u8>>> {
     prop::collection::btree_map(0..12_u64, (0..12_i64, 0..4_u8), 1..8).prop_map(|queue| {
         let each = queue.into_iter();
-        each.map(|(job, (at, state))| ended(job, at, state))
-            .collect()
+        let failed = |state| state == 0;
+        each.map(|(job, (at, state))| Ended {
+            state: (!failed(state)).then_some(state),
+            ..ended(job, at, state)
+        })
+        .collect()
     })
 }
 

@@ -2,13 +2,16 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
     reason = "tests start servers, read the clock, and fail by panicking"
 )]
 
+mod cloud;
 mod databases;
+mod events;
 mod frame;
 mod schema;
 mod served;

@@ -36,3 +36,10 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// It goes with its NIC.
+pub const FIXED: &str = "fixed";
+/// It stays its project's when its NIC goes.
+pub const FLOATING: &str = "floating";
+/// Somebody else has it, says Ganeti.
+pub const EXTERNAL: &str = "external";

@@ -28,3 +28,12 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// It is being made, or is not connected.
+pub const PENDING: &str = "PENDING";
+/// Servers can be attached to it.
+pub const ACTIVE: &str = "ACTIVE";
+/// It could not be made.
+pub const ERROR: &str = "ERROR";
+/// It is gone.
+pub const DELETED: &str = "DELETED";

@@ -64,3 +64,22 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Not sent yet.
+pub const WAITING: &str = "waiting";
+/// A worker is about to send it, or has sent it and does not know what became of it.
+pub const SENDING: &str = "sending";
+/// Ganeti has its job.
+pub const SUBMITTED: &str = "submitted";
+/// Its job has succeeded.
+pub const DONE: &str = "done";
+/// Its job has failed, or there will be none.
+pub const FAILED: &str = "failed";
+/// What it was to follow has failed.
+pub const DROPPED: &str = "dropped";
+
+/// Whether nothing more happens to an intent in this state.
+#[must_use]
+pub fn is_final(state: &str) -> bool {
+    matches!(state, DONE | FAILED | DROPPED)
+}

@@ -46,3 +46,12 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// It is no server's.
+pub const DOWN: &str = "DOWN";
+/// It is being added to its server, or removed.
+pub const BUILD: &str = "BUILD";
+/// Its server has it.
+pub const ACTIVE: &str = "ACTIVE";
+/// It could not be added or removed.
+pub const ERROR: &str = "ERROR";

@@ -53,8 +53,12 @@ pub struct Model {
     pub doubtful_at: Option<DateTimeUtc>,
     /// The instance's UUID.
     pub instance_uuid: Option<String>,
-    /// Ganeti's number of the configuration that was last taken over.
+    /// Ganeti's highest number of its configuration that we know of.
     pub serial_no: Option<i64>,
+    /// The number of the configuration that the NICs were last taken over from.
+    pub nics_serial_no: Option<i64>,
+    /// The same of processors and memory.
+    pub size_serial_no: Option<i64>,
     /// The node it runs on.
     pub primary_node: Option<String>,
     /// HTTP status of what went wrong with it.

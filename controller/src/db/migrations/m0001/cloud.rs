@@ -94,6 +94,8 @@ pub(super) fn tables(backend: DbBackend) -> Vec<Table> {
             .column(moment_null("doubtful_at", backend))
             .column(string_len_null("instance_uuid", 36))
             .column(big_integer_null("serial_no"))
+            .column(big_integer_null("nics_serial_no"))
+            .column(big_integer_null("size_serial_no"))
             .column(string_len_null("primary_node", 253))
             .column(integer_null("fault_code"))
             .column(text_null("fault_message"))
