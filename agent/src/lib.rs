@@ -1,5 +1,7 @@
 //! What runs for long on a Ganeti node.
 
+pub mod config;
 pub mod eventd;
 pub mod hook;
 pub mod node;
+pub mod transport;

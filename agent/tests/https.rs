@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::eventd::config::{self, Url};
 use agent::eventd::counters::Counters;
 use agent::eventd::http::acceptor;
 use agent::eventd::journal::record::Subject;
@@ -21,7 +20,8 @@ use agent::eventd::journal::{Journal, Limits, News};
 use agent::eventd::luxi::QuerySocket;
 use agent::eventd::publish::Publisher;
 use agent::eventd::publish::compose::Composer;
-use agent::eventd::publish::https::{Https, Identity};
+use agent::transport::https::{Https, Identity};
+use agent::transport::settings::{self, Url};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -179,10 +179,8 @@ impl Scene {
         let identity = Identity {
             cluster: String::from("c"),
             cluster_uuid: String::from("u"),
-            epoch: view.epoch().clone(),
-            prefix: prefix(),
         };
-        let settings = config::Https {
+        let settings = settings::Https {
             url: Url {
                 tls: true,
                 host: String::from("localhost"),
@@ -214,7 +212,7 @@ impl Scene {
         let (stop, stopped) = watch::channel(false);
         let run = async move {
             publisher
-                .run(Https::new(settings, identity), stopped)
+                .run(Https::new(settings, watch::channel(identity).1), stopped)
                 .await
                 .unwrap();
         };

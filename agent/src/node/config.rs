@@ -6,51 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::{Checker, ConfigError};
+
 /// Where the configuration is looked for; it need not be there.
 pub const DEFAULT_PATH: &str = "/etc/snf/snf-agent.toml";
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no TOML, has an unknown key or a value of another type.
-    #[error("{}: {reason}", path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// Place and reason.
-        reason: String,
-    },
-    /// A value cannot be used.
-    #[error("{}: {key} = {value:?}: {reason}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// The value.
-        value: String,
-        /// Why not.
-        reason: &'static str,
-    },
-    /// snf-ifup's configuration cannot be used.
-    #[error("{}", path.display())]
-    Ifup {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: ifup::config::ConfigError,
-    },
-}
 
 /// All that the agent wants to know.
 #[derive(Debug, Clone)]
@@ -102,10 +61,7 @@ impl Config {
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
         let named = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = read(named, path.is_some())?;
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Toml {
-            path: named.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let file: File = Checker(named).toml(&text)?;
         let ifup = read(&file.ifup, false)?;
         file.check(named, &ifup)
     }
@@ -126,12 +82,7 @@ fn read(path: &Path, must_exist: bool) -> Result<String, ConfigError> {
 
 impl File {
     fn check(self, path: &Path, ifup: &str) -> Result<Config, ConfigError> {
-        let refuse = |key, value: &dyn ToString, reason| ConfigError::Value {
-            path: path.to_owned(),
-            key,
-            value: value.to_string(),
-            reason,
-        };
+        let checker = Checker(path);
         for (key, value) in [
             ("state", &self.state),
             ("ganeti_run", &self.ganeti_run),
@@ -139,23 +90,14 @@ impl File {
             ("ifup", &self.ifup),
         ] {
             if !value.is_absolute() {
-                return Err(refuse(key, &value.display(), "must begin with /"));
+                let value = value.display().to_string();
+                return Err(checker.value(key, &value, "must begin with /"));
             }
         }
         if !(1..=3600).contains(&self.interval) {
-            return Err(refuse(
-                "interval",
-                &self.interval,
-                "must be 1 to 3600 seconds",
-            ));
+            let value = self.interval.to_string();
+            return Err(checker.value("interval", &value, "must be 1 to 3600 seconds"));
         }
-        let metrics = match self.metrics.as_str() {
-            "" => None,
-            text => Some(text.parse().map_err(|_| {
-                let reason = "must be an address and a port, as in 127.0.0.1:9548, or empty";
-                refuse("metrics", &text, reason)
-            })?),
-        };
         let parsed = ifup::config::Config::parse(ifup);
         let parsed = parsed.map_err(|source| ConfigError::Ifup {
             path: self.ifup.clone(),
@@ -166,7 +108,7 @@ impl File {
             state: self.state,
             ganeti_run: self.ganeti_run,
             nfdhcpd: self.nfdhcpd,
-            metrics,
+            metrics: checker.address("metrics", &self.metrics)?,
             ifup: ifup::config::Config {
                 announce: false,
                 ..parsed
@@ -180,11 +122,8 @@ mod tests {
     use super::*;
 
     fn checked(text: &str) -> Result<Config, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| ConfigError::Toml {
-            path: "x.toml".into(),
-            reason: error.to_string(),
-        })?;
-        file.check(Path::new("x.toml"), "")
+        let path = Path::new("x.toml");
+        Checker(path).toml::<File>(text)?.check(path, "")
     }
 
     /// The file we install says every key, with its default.
