@@ -1,5 +1,6 @@
 //! What runs for long on a Ganeti node.
 
+pub mod command_line;
 pub mod config;
 pub mod eventd;
 pub mod hook;

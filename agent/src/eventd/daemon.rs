@@ -1,6 +1,5 @@
 //! The daemon: starts the scribe, publishes while the node is the master, answers over HTTP, and ends in order.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ifup::apply::chain;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,23 +63,6 @@ pub enum DaemonError {
 fn system(act: impl fmt::Display) -> impl FnOnce(io::Error) -> DaemonError {
     let act = act.to_string();
     move |source| DaemonError::System { act, source }
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Whether the daemon does its work: what keeps it from it, if anything.

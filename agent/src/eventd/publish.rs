@@ -12,13 +12,13 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ifup::apply::chain;
 use snf_events::message::StreamState;
 use snf_events::{Heartbeat, JobId, JobStatus, OpCode, Prefix, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::counters::Counters;
-use super::daemon::chain;
 use super::journal::View;
 use super::journal::record::Number;
 use super::scribe::unix_milliseconds;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
 use super::counters::Figures;
@@ -236,21 +238,12 @@ pub fn plan(findings: &[Finding]) -> String {
     text
 }
 
-fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
-        }
+/// Rows in aligned columns, two spaces apart.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    let mut text = String::new();
-    for line in lines {
-        let mut row = String::new();
-        for (width, cell) in widths.iter().zip(line) {
-            let _ = write!(row, "{cell:<width$}  ");
-        }
-        text.push_str(row.trim_end());
-        text.push('\n');
-    }
-    text
+    table.trim_fmt() + "\n"
 }

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use ifup::apply::chain;
 use ifup::facts::HostFacts;
 use ifup::host::{Host, HostError};
 use ifup::plan::{Setting, Wiring, wiring};
@@ -398,10 +397,4 @@ fn ask(socket: &Path, line: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-/// An error with its reasons, on one line.
-#[must_use]
-pub fn told(error: &StoryError) -> String {
-    chain(error)
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ifup::apply::chain;
 use snf_events::message::{Missing, Place};
 use snf_events::{Message, Sequence};
 
 use crate::eventd::counters::Counters;
-use crate::eventd::daemon::chain;
 use crate::eventd::journal::View;
 use crate::eventd::journal::record::Record;
 use crate::eventd::luxi::{self, Found, LuxiError, QuerySocket, Wanted};
