@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 use super::config::Config;
 use super::counters::{Counters, more};
 use super::links::{LinkEvent, Links};
-use super::observe::ObserveError;
 use super::round::{Finding, Mode, Standing, all, kind, look};
 use super::socket::{self, Intake};
 use super::store::{Store, StoreError};
@@ -56,12 +55,9 @@ pub enum DaemonError {
     /// The state directory.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The kernel.
+    /// The kernel, or snf-ifup's records.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The records.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
     /// The thread of looks is gone.
     #[error("the thread that looks at TAPs ended")]
     Ended,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use ifup::apply::chain;
@@ -13,17 +13,6 @@ use ifup::request::IfName;
 use super::config::Config;
 use super::environment::is_instance_name;
 use super::runtime::{self, Nic};
-
-/// A directory cannot be listed.
-#[derive(Debug, thiserror::Error)]
-#[error("list {}", path.display())]
-pub struct ObserveError {
-    /// The directory.
-    pub path: PathBuf,
-    /// Why not.
-    #[source]
-    pub source: io::Error,
-}
 
 /// snf-ifup's record of a TAP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,16 +36,6 @@ pub struct Ganeti {
 
 /// Longest file that is read, bytes.
 const FILE_MAX: u64 = 4 << 20;
-
-/// The TAPs that snf-ifup has a record of.
-///
-/// # Errors
-/// The directory of records cannot be listed; it need not be there.
-pub fn recorded_taps(config: &ifup::config::Config) -> Result<Vec<IfName>, ObserveError> {
-    let directory = config.run_dir.join("taps");
-    let names = list(&directory)?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-}
 
 /// The record of a TAP; `None` without one, or with one that cannot be read.
 #[must_use]
@@ -132,7 +111,8 @@ impl Ganeti {
         match list(directory) {
             Ok(names) => names,
             Err(error) => {
-                self.problems.push(chain(&error));
+                let problem = format!("list {}: {error}", directory.display());
+                self.problems.push(problem);
                 Vec::new()
             }
         }
@@ -140,19 +120,15 @@ impl Ganeti {
 }
 
 /// Names in a directory, sorted; none when it is not there.
-fn list(directory: &Path) -> Result<Vec<String>, ObserveError> {
-    let failed = |source| ObserveError {
-        path: directory.to_owned(),
-        source,
-    };
+fn list(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(error),
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+        names.extend(entry?.file_name().into_string().ok());
     }
     names.sort();
     Ok(names)

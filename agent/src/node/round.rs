@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use ifup::apply::{apply, apply_all, chain};
-use ifup::host::{Host, HostError};
+use ifup::host::{Host, HostError, records};
 use ifup::lock::{Lock, LockError, Purpose};
 use ifup::netlink::NetlinkError;
 use ifup::plan::{self, Plan, PlanError};
 use ifup::request::{IfName, Request, RequestError};
-use ifup::step::{Change, Step};
+use ifup::step::Step;
 
 use super::config::Config;
-use super::observe::{self, Ganeti, ObserveError};
+use super::observe::{self, Ganeti};
 use super::reconcile::{Known, Verdict, Why, judge};
 use super::store::{Store, StoreError};
 
@@ -99,8 +99,8 @@ pub enum Mode {
 ///
 /// # Errors
 /// The records cannot be listed.
-pub fn all(config: &Config) -> Result<BTreeSet<IfName>, ObserveError> {
-    Ok(observe::recorded_taps(&config.ifup)?.into_iter().collect())
+pub fn all(config: &Config) -> Result<BTreeSet<IfName>, HostError> {
+    Ok(records::taps(&config.ifup)?.into_iter().collect())
 }
 
 /// Looks at one TAP.
@@ -182,9 +182,7 @@ impl Finding {
 
     fn sweep(&mut self, host: &mut Host, config: &Config, mode: Mode) -> Result<(), LookError> {
         let facts = host.facts_of_tap(&self.tap, &config.ifup)?;
-        let mut plan = plan::down(&self.tap, &facts, &config.ifup);
-        plan.steps
-            .retain(|step| !is_anothers(step, &self.tap, config));
+        let plan = plan::down(&self.tap, &facts, &config.ifup);
         self.standing = Standing::Gone;
         if mode == Mode::Mend
             && let Err(errors) = apply_all(host, &plan.steps)
@@ -218,19 +216,6 @@ impl Finding {
         self.steps = steps;
         Ok(())
     }
-}
-
-/// Whether a step takes away a proxy entry that another TAP's record names: an instance that is started again at once has
-/// its addresses on other TAPs, before what it left is swept.
-fn is_anothers(step: &Step, tap: &IfName, config: &Config) -> bool {
-    let Step::Proxy(Change::Delete, proxy) = step else {
-        return false;
-    };
-    let others = observe::recorded_taps(&config.ifup).unwrap_or_default();
-    others.iter().filter(|other| *other != tap).any(|other| {
-        observe::recorded(other, &config.ifup)
-            .is_some_and(|recorded| recorded.record.proxies.contains(proxy))
-    })
 }
 
 /// The kind of a step, as the metrics count it.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::counters::Figures;
 use super::environment::Heard;
-use super::observe::{self, Ganeti, ObserveError};
+use super::observe::{self, Ganeti};
 use super::reconcile::{Known, Verdict, judge};
 use super::round::{Finding, Mode, Standing, all, look};
 use super::socket::FIGURES;
@@ -126,12 +126,9 @@ const STATISTICS: [&str; 6] = [
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
 pub enum StoryError {
-    /// The kernel.
+    /// The kernel, or snf-ifup's records.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The records.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
 }
 
 /// The eyes that stories are gathered with.
