@@ -18,6 +18,7 @@ const CORE: &[&str] = &[
     "agent/src/eventd/journal/record.rs",
     "agent/src/eventd/luxi/instance.rs",
     "agent/src/eventd/seen.rs",
+    "agent/src/node/configured.rs",
     "agent/src/node/environment.rs",
     "agent/src/node/reconcile.rs",
     "agent/src/node/runtime.rs",

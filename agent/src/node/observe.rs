@@ -19,7 +19,7 @@ use super::runtime::{self, Nic};
 pub struct Recorded {
     /// The record.
     pub record: Record,
-    /// When it was written, milliseconds since 1970.
+    /// When the TAP came up, milliseconds since 1970: the file's time, which a repair leaves as it is.
     pub at: u64,
 }
 

@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
+use super::configured::Pending;
 use super::counters::Figures;
 use super::environment::Heard;
 use super::round::{Finding, Standing};
@@ -29,11 +30,20 @@ pub fn status(status: &Status, now: u64) -> String {
             row.instance.clone().unwrap_or_else(|| "-".to_owned()),
             row.standing.to_owned(),
             row.steps.to_string(),
-            row.reason.clone().unwrap_or_default(),
+            row.reason.clone().unwrap_or_else(|| pending(&row.pending)),
         ]
     }));
     text.push_str(&columns(&lines));
     text
+}
+
+/// What takes effect at the next start; empty for nothing.
+fn pending(pending: &[Pending]) -> String {
+    if pending.is_empty() {
+        return String::new();
+    }
+    let each: Vec<String> = pending.iter().map(ToString::to_string).collect();
+    format!("pending until the next start: {}", each.join(", "))
 }
 
 fn agent(figures: &Figures, now: u64) -> String {
@@ -64,6 +74,9 @@ pub fn story(story: &Story, now: u64) -> String {
     let _ = writeln!(text, "{} of {whose}: {}", story.tap, story.standing);
     if let Some(reason) = &story.reason {
         let _ = writeln!(text, "  {reason}");
+    }
+    if !story.pending.is_empty() {
+        let _ = writeln!(text, "  {}", pending(&story.pending));
     }
     for warning in &story.warnings {
         let _ = writeln!(text, "  warning: {warning}");

@@ -2,8 +2,11 @@
 //! meanwhile, so that a call of snf-ifup and the agent never work on one TAP at a time.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ifup::apply::{apply, apply_all, chain};
+use ifup::apply::{Perform, StepError, apply, apply_all, chain};
+use ifup::file::put_as_of;
 use ifup::host::{Host, HostError, records};
 use ifup::lock::{Lock, LockError, Purpose};
 use ifup::netlink::NetlinkError;
@@ -12,6 +15,7 @@ use ifup::request::{IfName, Request, RequestError};
 use ifup::step::Step;
 
 use super::config::Config;
+use super::configured::Pending;
 use super::observe::{self, Ganeti};
 use super::reconcile::{Known, Verdict, Why, judge};
 use super::store::{Store, StoreError};
@@ -29,6 +33,8 @@ pub struct Finding {
     pub steps: Vec<Step>,
     /// What the operator should know of it.
     pub warnings: Vec<String>,
+    /// What is configured and takes effect at the instance's next start.
+    pub pending: Vec<Pending>,
 }
 
 /// How a TAP stands.
@@ -119,6 +125,7 @@ pub fn look(
         standing: Standing::Sound,
         steps: Vec::new(),
         warnings: Vec::new(),
+        pending: Vec::new(),
     };
     if let Err(error) = finding.look(host, ganeti, store, config, mode) {
         finding.standing = Standing::Failed(chain(&error));
@@ -167,14 +174,18 @@ impl Finding {
                 instance,
                 variables,
                 learnt,
+                pending,
                 ..
             } => {
-                self.instance = Some(instance);
                 if let Some(learnt) = learnt.filter(|_| mode == Mode::Mend) {
-                    store.learn(&learnt)?;
+                    store.learn(&instance, learnt)?;
                 }
+                self.instance = Some(instance);
+                self.pending = pending;
                 let request = Request::from_variables(&variables, &config.ifup.tags)?;
-                self.restore(host, &request, config, mode)?;
+                // Only what has a record lives.
+                let came_up = recorded.map_or(0, |recorded| recorded.at);
+                self.restore(host, &request, came_up, config, mode)?;
             }
         }
         Ok(())
@@ -198,6 +209,7 @@ impl Finding {
         &mut self,
         host: &mut Host,
         request: &Request,
+        came_up: u64,
         config: &Config,
         mode: Mode,
     ) -> Result<(), LookError> {
@@ -208,13 +220,38 @@ impl Finding {
             return Ok(());
         }
         self.standing = Standing::Drifted;
+        let mut repair = Repair {
+            record: plan::record_path(&self.tap, &config.ifup),
+            came_up: UNIX_EPOCH + Duration::from_millis(came_up),
+            host,
+        };
         if mode == Mode::Mend
-            && let Err(error) = apply(host, &steps)
+            && let Err(error) = apply(&mut repair, &steps)
         {
             self.standing = Standing::Failed(chain(&error));
         }
         self.steps = steps;
         Ok(())
+    }
+}
+
+/// The kernel; but a record that is written anew keeps its time, which says when the TAP came up: what hooks said since is
+/// younger, whatever was put right.
+struct Repair<'a> {
+    host: &'a mut Host,
+    record: PathBuf,
+    came_up: SystemTime,
+}
+
+impl Perform for Repair<'_> {
+    fn perform(&mut self, step: &Step) -> Result<(), StepError> {
+        if let Step::File { path, after, .. } = step
+            && let Some(text) = after
+            && *path == self.record
+        {
+            return Ok(put_as_of(path, text, self.came_up)?);
+        }
+        self.host.perform(step)
     }
 }
 

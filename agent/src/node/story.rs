@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::config::Config;
+use super::configured::Pending;
 use super::counters::Figures;
 use super::environment::Heard;
 use super::observe::{self, Ganeti};
@@ -48,6 +49,8 @@ pub struct Story {
     pub plan: Vec<String>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// What is configured and takes effect at the instance's next start.
+    pub pending: Vec<Pending>,
     /// What nfdhcpd tells of the TAP (`nfdhcpd ctl show --json`).
     pub nfdhcpd: Option<Value>,
     /// Why it tells nothing.
@@ -108,6 +111,8 @@ pub struct Row {
     pub reason: Option<String>,
     /// How many steps the agent would take now.
     pub steps: usize,
+    /// As in [`Story`].
+    pub pending: Vec<Pending>,
 }
 
 /// How long nfdhcpd and the agent may take to answer.
@@ -189,6 +194,7 @@ impl Teller {
                 standing: finding.standing.label(),
                 reason: reason(&finding.standing),
                 steps: finding.steps.len(),
+                pending: finding.pending,
             }
         });
         let taps = taps.collect();
@@ -277,6 +283,7 @@ impl Teller {
             parts: parts.unwrap_or_default(),
             plan: finding.steps.iter().map(ToString::to_string).collect(),
             warnings: finding.warnings,
+            pending: finding.pending,
             nfdhcpd,
             nfdhcpd_error,
         }
