@@ -5,4 +5,5 @@ pub mod config;
 pub mod eventd;
 pub mod hook;
 pub mod node;
+pub mod progress;
 pub mod transport;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Files that decide: no IO, no clock, no environment, no logging.
 const CORE: &[&str] = &[
+    "agent/events/src/agent.rs",
     "agent/events/src/ganeti.rs",
     "agent/events/src/identity.rs",
     "agent/events/src/intake.rs",
@@ -20,8 +21,10 @@ const CORE: &[&str] = &[
     "agent/src/eventd/seen.rs",
     "agent/src/node/configured.rs",
     "agent/src/node/environment.rs",
+    "agent/src/node/net_status.rs",
     "agent/src/node/reconcile.rs",
     "agent/src/node/runtime.rs",
+    "agent/src/progress/objects.rs",
     "nfdhcpd/binding/src/",
     "nfdhcpd/src/wire.rs",
     "nfdhcpd/src/wire/",

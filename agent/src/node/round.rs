@@ -27,6 +27,10 @@ pub struct Finding {
     pub tap: IfName,
     /// Whose it is, as far as that is known.
     pub instance: Option<String>,
+    /// Which of the instance's NICs it is, as Ganeti numbers those of the running instance.
+    pub index: Option<u32>,
+    /// The NIC's hardware address.
+    pub mac: Option<String>,
     /// How it stands.
     pub standing: Standing,
     /// The steps that were done, or would be.
@@ -122,6 +126,8 @@ pub fn look(
     let mut finding = Finding {
         tap: tap.clone(),
         instance: None,
+        index: None,
+        mac: None,
         standing: Standing::Sound,
         steps: Vec::new(),
         warnings: Vec::new(),
@@ -182,6 +188,9 @@ impl Finding {
                 }
                 self.instance = Some(instance);
                 self.pending = pending;
+                let index = variables.get("INTERFACE_INDEX");
+                self.index = index.and_then(|index| index.parse().ok());
+                self.mac = variables.get("MAC").cloned();
                 let request = Request::from_variables(&variables, &config.ifup.tags)?;
                 // Only what has a record lives.
                 let came_up = recorded.map_or(0, |recorded| recorded.at);
