@@ -22,6 +22,7 @@ use super::config::Config;
 use super::counters::{Counters, more};
 use super::links::{LinkEvent, Links};
 use super::membership::Membership;
+use super::observe::Ganeti;
 use super::outbox::Outbox;
 use super::publish::{Publisher, Sources, new_epoch};
 use super::round::{Finding, Mode, Standing, all, kind, look};
@@ -70,6 +71,8 @@ pub enum DaemonError {
 
 /// Events of one cause come in a burst: they are gathered for so long. snf-ifup is done with a NIC by then.
 const GATHER: Duration = Duration::from_millis(300);
+/// How long what was said of an instance is kept, at least, while it does not run here, milliseconds.
+const REMEMBERED: u64 = 600_000;
 /// How often the thread of looks shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// How long it may be silent before the service manager is left without a sign.
@@ -378,7 +381,10 @@ impl Looks {
         };
         let ganeti = observe::ganeti(&self.config);
         let taps = match due {
-            None => all(&self.config)?,
+            None => {
+                self.forget(&ganeti);
+                all(&self.config)?
+            }
             Some(due) => {
                 let named = ganeti.taps.iter().map(|(tap, (whose, _))| (tap, whose));
                 let named = named.chain(&self.whose);
@@ -420,6 +426,22 @@ impl Looks {
             self.host = Some(host);
         }
         Ok((findings, ganeti.problems))
+    }
+
+    /// Forgets what was said of instances that do not run here: they were removed, stopped, or went to another node, whose
+    /// hooks do not tell this one any more. Whoever starts one tells its tags again.
+    fn forget(&self, ganeti: &Ganeti) {
+        if !ganeti.problems.is_empty() {
+            return;
+        }
+        let is_here = |instance: &str| ganeti.instances.contains_key(instance);
+        let before = now().saturating_sub(REMEMBERED);
+        let known = self.store.instances().unwrap_or_default();
+        for instance in known.iter().filter(|instance| !is_here(instance)) {
+            if let Err(error) = self.store.forget(instance, before) {
+                tracing::warn!(error = chain(&error), "what was said of an instance stays");
+            }
+        }
     }
 
     fn say(&mut self, finding: &Finding) {

@@ -146,6 +146,19 @@ impl Store {
         Ok(names)
     }
 
+    /// Forgets an instance if the last word on it was spoken before a moment, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self, instance: &str, before: u64) -> Result<(), StoreError> {
+        let _one = self.writing.lock();
+        // What cannot be read is of no use.
+        match self.read(instance) {
+            Ok(Some(heard)) if heard.at >= before => Ok(()),
+            Ok(_) | Err(_) => self.remove(instance),
+        }
+    }
+
     /// Forgets an instance; twice is as good as once.
     ///
     /// # Errors

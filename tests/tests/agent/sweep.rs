@@ -4,13 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 use system_tests::ganeti::{BRIDGED, ROUTED};
 use system_tests::node::{NEVER, Node};
 use system_tests::tap::Tap;
 use system_tests::wait::{self, SOON};
 use system_tests::world::in_world;
 
-use super::BRIDGED_INSTANCE;
+use super::{BRIDGED_INSTANCE, ROUTED_INSTANCE};
 
 /// Ganeti to 3.1 tells nobody that a NIC is gone.
 #[test]
@@ -136,6 +137,39 @@ fn many_taps_that_go_at_once_are_all_swept() {
             !rules.contains("tap1") && !rules.contains("tap3"),
             "{rules}"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_said_of_instances_that_are_elsewhere_is_forgotten() {
+    in_world(&["nft"], |world| {
+        let node = Node::new(world)?;
+        let _tap = node.start(BRIDGED)?;
+        let agent = node.agent(NEVER)?;
+        let words = |instance: &str| {
+            let path = format!("/var/lib/snf-agent/instances/{instance}.json");
+            node.host.namespace.path(&path)
+        };
+        // Two were just heard of: the one that runs here, and one that does not.
+        for (instance, nic) in [(BRIDGED_INSTANCE, BRIDGED), (ROUTED_INSTANCE, ROUTED)] {
+            node.hook(nic, &[])?;
+            wait::until("what the hook said is kept", SOON, || {
+                Ok(words(instance).exists())
+            })?;
+        }
+        drop(agent);
+        let mut heard: Value = serde_json::from_slice(&fs::read(words(BRIDGED_INSTANCE))?)?;
+        heard["at"] = json!(1);
+        fs::write(words(BRIDGED_INSTANCE), heard.to_string())?;
+        // And one that does not was heard of long ago.
+        let moved = "moved.example.org";
+        heard["instance"] = json!(moved);
+        fs::write(words(moved), heard.to_string())?;
+        let _agent = node.agent(NEVER)?;
+        ensure!(words(BRIDGED_INSTANCE).exists(), "it runs here");
+        ensure!(words(ROUTED_INSTANCE).exists(), "it may be about to start");
+        ensure!(!words(moved).exists(), "it is elsewhere");
         Ok(())
     });
 }
