@@ -67,7 +67,7 @@ enum Command {
 }
 
 /// What is logged unless the command line says otherwise.
-const FILTER: &str = "info";
+const FILTER: &str = "info,lapin=off";
 
 const PROGRAM: CommandLine = CommandLine("snf-agent");
 

@@ -60,6 +60,16 @@ fn agent(figures: &Figures, now: u64) -> String {
         figures.hooks,
         figures.hooks_refused.values().sum::<u64>()
     );
+    let publication = &figures.publication;
+    if publication.configured {
+        let stands = if publication.connected { "" } else { "not " };
+        let dropped: u64 = publication.dropped.values().sum();
+        let waiting = publication.waiting;
+        let _ = writeln!(
+            text,
+            "{stands}connected to the control plane, {waiting} messages wait, {dropped} dropped"
+        );
+    }
     for problem in &figures.problems {
         let _ = writeln!(text, "problem: {problem}");
     }
