@@ -50,6 +50,13 @@ pub fn recorded(tap: &IfName, config: &ifup::config::Config) -> Option<Recorded>
     })
 }
 
+/// The TAPs that there is a binding of; none where they cannot be listed, which nfdhcpd tells of.
+#[must_use]
+pub fn bound_taps(config: &ifup::config::Config) -> Vec<IfName> {
+    let names = list(&config.binding_dir).unwrap_or_default();
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
 /// The text of a TAP's binding; `None` without one.
 #[must_use]
 pub fn binding(tap: &IfName, config: &ifup::config::Config) -> Option<String> {

@@ -143,6 +143,17 @@ pub fn judge(
     }
 }
 
+/// Whether a binding's text is snf-ifup's: each byte of it, with the keys that it always writes. Of a device that is not
+/// there and has no record, such a one was left by a reboot, or by somebody who took the records away.
+#[must_use]
+pub fn is_of_ifup(text: &str) -> bool {
+    let binding: Option<Binding> = text.parse().ok();
+    binding.is_some_and(|binding| {
+        let written = binding.indev.is_some() && binding.hostname.is_some();
+        written && binding.to_file().is_ok_and(|whole| whole == text)
+    })
+}
+
 /// The instance's tags, and whether a binding was the first to tell them. A binding holds those of the call that made the
 /// TAP: tags changed on a stopped instance are told by no hook, but by the call that starts it. Ganeti gives tags in no
 /// order: the same tags in another order are the binding's.

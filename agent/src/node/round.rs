@@ -17,7 +17,7 @@ use ifup::step::Step;
 use super::config::Config;
 use super::configured::Pending;
 use super::observe::{self, Ganeti};
-use super::reconcile::{Known, Verdict, Why, judge};
+use super::reconcile::{Known, Verdict, Why, is_of_ifup, judge};
 use super::store::{Store, StoreError};
 
 /// What became of one TAP.
@@ -105,12 +105,14 @@ pub enum Mode {
     Tell,
 }
 
-/// The TAPs to look at: those with a record.
+/// The TAPs to look at: those with a record, and those with a binding, which outlives records.
 ///
 /// # Errors
 /// The records cannot be listed.
 pub fn all(config: &Config) -> Result<BTreeSet<IfName>, HostError> {
-    Ok(records::taps(&config.ifup)?.into_iter().collect())
+    let mut taps: BTreeSet<IfName> = records::taps(&config.ifup)?.into_iter().collect();
+    taps.extend(observe::bound_taps(&config.ifup));
+    Ok(taps)
 }
 
 /// Looks at one TAP.
@@ -161,8 +163,12 @@ impl Finding {
         };
         let recorded = observe::recorded(&self.tap, &config.ifup);
         let link = host.netlink.link(&self.tap).map_err(LookError::Link)?;
-        let binding = observe::binding(&self.tap, &config.ifup);
-        let binding = binding.and_then(|text| text.parse().ok());
+        let text = observe::binding(&self.tap, &config.ifup);
+        let is_nobodys = recorded.is_none() && link.is_none();
+        if is_nobodys && text.as_deref().is_some_and(is_of_ifup) {
+            return self.sweep(host, config, mode);
+        }
+        let binding = text.and_then(|text| text.parse().ok());
         let known = Known {
             tap: &self.tap,
             recorded: recorded.as_ref(),

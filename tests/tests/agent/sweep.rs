@@ -173,3 +173,47 @@ fn what_was_said_of_instances_that_are_elsewhere_is_forgotten() {
         Ok(())
     });
 }
+
+/// Bindings outlive a reboot, records and everything in the kernel do not.
+#[test]
+fn bindings_that_no_record_names_are_swept_unless_they_are_anothers() {
+    in_world(&["nft"], |world| {
+        let node = Node::new(world)?;
+        let binding = |tap: &str| node.host.namespace.read(&format!("/var/lib/nfdhcpd/{tap}"));
+        drop(node.start(BRIDGED)?);
+        node.forget(BRIDGED_INSTANCE)?;
+        let left = binding("tap0")?;
+        let lives = node.start(ROUTED)?;
+        node.host
+            .namespace
+            .run("rm", &["-r", "/run/snf-ifup/taps"])?;
+        node.host.bind("tap7", &left)?;
+        node.host.bind("foreign0", "MAC=aa:00:00:00:00:01\n")?;
+        node.host.bind("foreign1", &format!("# by hand\n{left}"))?;
+        let plan = node.ask(&["reconcile", "--dry-run"])?;
+        ensure!(plan.contains("rm /var/lib/nfdhcpd/tap0"), "{plan}");
+        ensure!(
+            !plan.contains("foreign") && !plan.contains("tap1"),
+            "{plan}"
+        );
+        let _agent = node.agent(NEVER)?;
+        ensure!(node.figure("swept")? == 2);
+        for (tap, stays) in [
+            ("tap0", false),
+            ("tap7", false),
+            ("tap1", true),
+            ("foreign0", true),
+            ("foreign1", true),
+        ] {
+            let path = node.host.namespace.path(&format!("/var/lib/nfdhcpd/{tap}"));
+            ensure!(path.exists() == stays, "{tap}");
+        }
+        let told = node.ask(&["status"])?;
+        ensure!(
+            told.contains("foreign0  -") && told.contains("no_record"),
+            "{told}"
+        );
+        drop(lives);
+        Ok(())
+    });
+}

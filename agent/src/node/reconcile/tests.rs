@@ -325,3 +325,20 @@ fn what_was_changed_without_hotplug_waits_for_the_next_start() {
         );
     }
 }
+
+#[test]
+fn a_binding_is_snf_ifups_by_each_of_its_bytes() {
+    let text = "INDEV=br0\nMAC=aa:00:77:51:ad:bc\nHOSTNAME=k1.gnt.test\nIP=10.77.0.2\nSUBNET=10.77.0.0/24\n";
+    assert!(is_of_ifup(text));
+    for other in [
+        String::new(),
+        "MAC=aa:00:77:51:ad:bc\n".to_owned(),
+        text.replace("INDEV=br0\n", ""),
+        text.replace("HOSTNAME=k1.gnt.test\n", ""),
+        text.replace("br0", "'br0'"),
+        format!("# mine\n{text}"),
+        format!("IP=10.77.0.2\n{}", text.replace("IP=10.77.0.2\n", "")),
+    ] {
+        assert!(!is_of_ifup(&other), "{other}");
+    }
+}
