@@ -1,4 +1,5 @@
-//! The HTTPS transport against a controller of the test's own: what its side must keep to, and what eventd does then.
+//! The HTTPS transport against a controller of the test's own: what its side must keep to, and what eventd and the agent do
+//! then.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,7 +14,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::eventd::config::{self, Url};
 use agent::eventd::counters::Counters;
 use agent::eventd::http::acceptor;
 use agent::eventd::journal::record::Subject;
@@ -21,7 +21,13 @@ use agent::eventd::journal::{Journal, Limits, News};
 use agent::eventd::luxi::QuerySocket;
 use agent::eventd::publish::Publisher;
 use agent::eventd::publish::compose::Composer;
-use agent::eventd::publish::https::{Https, Identity};
+use agent::node::environment::{Heard, Told};
+use agent::node::membership::Membership;
+use agent::node::outbox::{Outbox, Sender};
+use agent::node::publish::{self, Sources};
+use agent::node::spool::{Limits as Room, Spool};
+use agent::transport::https::{Https, Identity};
+use agent::transport::settings::{self, Url, Way};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -30,7 +36,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use snf_events::intake::{Batch, Stored};
-use snf_events::{JobId, JobStatus, Message, Prefix, RoutingKey, Sequence};
+use snf_events::{AgentMessage, JobId, JobStatus, Message, Prefix, Progress, RoutingKey, Sequence};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
@@ -45,6 +51,8 @@ struct Controller {
     /// Answers the next requests with these statuses.
     refuses: Vec<u16>,
     unauthorized: u64,
+    /// Refuses batches with this key as unfit.
+    abhors: Option<&'static str>,
 }
 
 type Shared = Arc<Mutex<Controller>>;
@@ -70,6 +78,10 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
         return reply(status, String::from("not now"));
     }
     let mut batch: Batch = serde_json::from_slice(&body).unwrap();
+    let first = batch.records.first().map(|record| record.key.as_str());
+    if first.is_some() && first == controller.abhors {
+        return reply(413, String::from("too large"));
+    }
     if let Some(count) = controller.stores.filter(|_| !batch.records.is_empty()) {
         controller.stores = None;
         batch.records.truncate(usize::try_from(count).unwrap());
@@ -174,15 +186,8 @@ impl Scene {
         self.journal.commit().unwrap();
     }
 
-    fn publish(&self, authority: &str) -> (watch::Sender<bool>, impl Future<Output = ()> + use<>) {
-        let view = self.journal.view();
-        let identity = Identity {
-            cluster: String::from("c"),
-            cluster_uuid: String::from("u"),
-            epoch: view.epoch().clone(),
-            prefix: prefix(),
-        };
-        let settings = config::Https {
+    fn settings(&self, authority: &str) -> settings::Https {
+        settings::Https {
             url: Url {
                 tls: true,
                 host: String::from("localhost"),
@@ -192,7 +197,16 @@ impl Scene {
             token: self.directory.path().join("token"),
             authority: Some(authority.to_owned()),
             patience: Duration::from_secs(5),
+        }
+    }
+
+    fn publish(&self, authority: &str) -> (watch::Sender<bool>, impl Future<Output = ()> + use<>) {
+        let view = self.journal.view();
+        let identity = Identity {
+            cluster: String::from("c"),
+            cluster_uuid: String::from("u"),
         };
+        let settings = self.settings(authority);
         let publisher = Publisher {
             view,
             composer: Composer {
@@ -214,7 +228,7 @@ impl Scene {
         let (stop, stopped) = watch::channel(false);
         let run = async move {
             publisher
-                .run(Https::new(settings, identity), stopped)
+                .run(Https::new(settings, watch::channel(identity).1), stopped)
                 .await
                 .unwrap();
         };
@@ -345,5 +359,173 @@ fn nothing_is_posted_to_somebody_else() {
         publication.await.unwrap();
         assert!(scene.stored().is_empty());
         assert_eq!(scene.acknowledged(), 0);
+    });
+}
+
+impl Scene {
+    /// What an agent keeps here, on a node that is the master.
+    fn outbox(&self) -> Outbox {
+        let ssconf = self.directory.path().join("ssconf");
+        std::fs::create_dir_all(&ssconf).unwrap();
+        std::fs::write(ssconf.join("ssconf_cluster_name"), "c\n").unwrap();
+        std::fs::write(ssconf.join("ssconf_master_node"), "node1\n").unwrap();
+        let room = Room {
+            messages: 100,
+            bytes: 1 << 20,
+        };
+        let epochs = [1, 2].map(|n| {
+            let text = format!("00000000-0000-4000-8000-00000000000{n}");
+            text.parse().unwrap()
+        });
+        Outbox {
+            spool: Spool::open(self.directory.path(), room, epochs).unwrap(),
+            membership: Membership::new(
+                ssconf,
+                Some(String::from("node1")),
+                self.directory.path().join("none"),
+            ),
+            prefixes: vec![prefix()],
+            counters: Arc::default(),
+        }
+    }
+
+    fn stored_keys(&self) -> Vec<String> {
+        let controller = self.controller.lock().unwrap();
+        let records = controller.batches.iter().flat_map(|batch| &batch.records);
+        records.map(|record| record.key.to_string()).collect()
+    }
+}
+
+fn heard(instance: &str) -> Told {
+    Told::Keep(Heard {
+        instance: instance.to_owned(),
+        hook: String::from("instance-start"),
+        at: 1_500,
+        primary: None,
+        tags: Vec::new(),
+        tags_learnt: None,
+        nics: Vec::new(),
+    })
+}
+
+#[test]
+fn an_agents_words_are_posted_until_they_are_stored_and_its_reports_once() {
+    run(async {
+        let scene = Scene::new().await;
+        {
+            let mut controller = scene.controller.lock().unwrap();
+            controller.stores = Some(1);
+            controller.refuses = vec![503];
+        }
+        let outbox = Arc::new(scene.outbox());
+        let sender = Sender::of(&outbox.membership).await;
+        for instance in ["snf-1", "snf-2", "snf-3"] {
+            outbox.hook(&heard(instance), &sender);
+        }
+        let progress = Progress::of_copy("snf-1", (1, 2).into(), Some(50.0), None);
+        outbox.progress(&progress.encode(), &sender, 1_500);
+        let sources = Sources {
+            taps: Arc::default(),
+            nfdhcpd: scene.directory.path().join("none"),
+            directories: Vec::new(),
+            interval: Some(Duration::from_millis(100)),
+        };
+        let publisher = publish::Publisher::new(Arc::clone(&outbox), sources).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let way = Way::Https(scene.settings(&scene.authority));
+        let publication = tokio::task::spawn_local(publisher.publish(way, stopped));
+        until("all is stored", || outbox.spool.level().messages == 0).await;
+        until("reports", || {
+            let keys = scene.stored_keys();
+            keys.iter()
+                .filter(|key| *key == "ganeti.snf.event.node")
+                .count()
+                >= 2
+        })
+        .await;
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+        let controller = scene.controller.lock().unwrap();
+        let mut told = Vec::new();
+        for batch in &controller.batches {
+            assert_eq!(
+                (batch.cluster.as_str(), batch.cluster_uuid.as_str()),
+                ("c", "")
+            );
+            // An epoch is one type's.
+            let keys: Vec<&str> = batch
+                .records
+                .iter()
+                .map(|record| record.key.as_str())
+                .collect();
+            assert!(keys.iter().all(|key| Some(key) == keys.first()), "{keys:?}");
+            for record in &batch.records {
+                let text = record.message.get().as_bytes();
+                match record.key.as_str() {
+                    "ganeti.snf.event.net" => {
+                        let AgentMessage::Net(net) = AgentMessage::decode(text).unwrap() else {
+                            panic!("another type");
+                        };
+                        assert_eq!(
+                            (net.origin.sequence, &net.origin.epoch),
+                            (record.sequence, &batch.epoch)
+                        );
+                        told.push((net.instance, record.sequence.0));
+                    }
+                    "ganeti.snf.event.progress" => {
+                        let progress = Progress::decode(text).unwrap();
+                        told.push((progress.kind().to_owned(), record.sequence.0));
+                    }
+                    other => assert_eq!(other, "ganeti.snf.event.node"),
+                }
+            }
+        }
+        told.sort();
+        let expected = [
+            ("ganeti-create-progress", 1),
+            ("snf-1", 1),
+            ("snf-2", 2),
+            ("snf-3", 3),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(what, number)| (what.to_owned(), number))
+        );
+        let figures = outbox.counters.figures();
+        assert_eq!(figures.publication.published.get("net"), Some(&3));
+        assert!(figures.publication.refused >= 2 && figures.publication.connection_errors >= 1);
+    });
+}
+
+/// A batch that the controller will not have must not be in everything else's way for good.
+#[test]
+fn progress_that_the_controller_will_not_have_is_dropped_and_the_rest_goes_on() {
+    run(async {
+        let scene = Scene::new().await;
+        scene.controller.lock().unwrap().abhors = Some("ganeti.snf.event.progress");
+        let outbox = Arc::new(scene.outbox());
+        let sender = Sender::of(&outbox.membership).await;
+        let progress = Progress::of_copy("snf-1", (1, 2).into(), Some(50.0), None);
+        outbox.progress(&progress.encode(), &sender, 1_500);
+        outbox.hook(&heard("snf-2"), &sender);
+        let sources = Sources {
+            taps: Arc::default(),
+            nfdhcpd: scene.directory.path().join("none"),
+            directories: Vec::new(),
+            interval: None,
+        };
+        let publisher = publish::Publisher::new(Arc::clone(&outbox), sources).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let way = Way::Https(scene.settings(&scene.authority));
+        let publication = tokio::task::spawn_local(publisher.publish(way, stopped));
+        until("nothing waits", || outbox.spool.level().messages == 0).await;
+        until("the other is stored", || {
+            scene.stored_keys() == ["ganeti.snf.event.net"]
+        })
+        .await;
+        stop.send(true).unwrap();
+        publication.await.unwrap();
+        let figures = outbox.counters.figures();
+        assert_eq!(figures.publication.dropped.get("progress"), Some(&1));
     });
 }

@@ -127,15 +127,19 @@ pub fn apply_all(host: &mut impl Perform, steps: &[Step]) -> Result<(), Vec<Appl
     }
 }
 
-/// An error with all its sources, on one line.
+/// An error with all its causes, on one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
     }
     text.replace('\n', "; ")
 }

@@ -81,7 +81,7 @@ pub struct Standing {
     pub rules_installed: bool,
     /// Elements, of those the NIC wants and those its TAP's record names.
     pub elements: Vec<Element>,
-    /// Proxy entries, of those the NIC wants and those its TAP's record names.
+    /// Proxy entries, of those the NIC wants and those that of all records its TAP's alone names.
     pub proxies: Vec<Proxy>,
     /// All routing rules with the TAP as input interface; `None` when they were not read: the list of a host with a
     /// thousand routed NICs is long, and a new device is better off without whatever its name's last NIC left there.

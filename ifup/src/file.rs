@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A file cannot be read, written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +51,7 @@ pub fn read(path: &Path) -> Result<Option<String>, FileError> {
 /// It cannot be written or removed.
 pub fn put(path: &Path, text: Option<&str>) -> Result<(), FileError> {
     match text {
-        Some(text) => write(path, text).map_err(|source| FileError {
-            act: "write",
-            path: path.to_owned(),
-            source,
-        }),
+        Some(text) => write(path, text, None),
         None => match fs::remove_file(path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FileError {
                 act: "remove",
@@ -66,7 +63,23 @@ pub fn put(path: &Path, text: Option<&str>) -> Result<(), FileError> {
     }
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Makes the file this text as [`put`] does, last modified when the caller says.
+///
+/// # Errors
+/// It cannot be written.
+pub fn put_as_of(path: &Path, text: &str, modified: SystemTime) -> Result<(), FileError> {
+    write(path, text, Some(modified))
+}
+
+fn write(path: &Path, text: &str, modified: Option<SystemTime>) -> Result<(), FileError> {
+    replace(path, text, modified).map_err(|source| FileError {
+        act: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn replace(path: &Path, text: &str, modified: Option<SystemTime>) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
@@ -79,6 +92,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let written = File::create(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.set_permissions(Permissions::from_mode(0o644))?;
+        modified.map_or(Ok(()), |modified| file.set_modified(modified))?;
         fs::rename(&beside, path)
     });
     if written.is_err() {
@@ -105,6 +119,10 @@ mod tests {
             0o644
         );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let modified = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_234);
+        put_as_of(&path, "three\n", modified).unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some("three\n"));
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), modified);
         put(&path, None).unwrap();
         put(&path, None).unwrap();
         assert_eq!(read(&path).unwrap(), None);

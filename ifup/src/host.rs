@@ -1,5 +1,6 @@
 //! Reads [`HostFacts`] for one NIC: its devices and table, then what stands of what it may want. Changes nothing.
 
+pub mod records;
 mod rt_tables;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use crate::facts::{HostFacts, Link, Rule, Standing};
 use crate::file::{self, FileError};
 use crate::netlink::{Netlink, NetlinkError, routes_of, rules_of};
 use crate::nft::{Nft, NftError};
-use crate::plan::{PlanError, record_path, wiring};
+use crate::plan::{PlanError, wiring};
 use crate::record::{Proxy, Record};
 use crate::request::{IfName, NicMode, Request, TableRef};
 use crate::sysctl::{self, SysctlError};
@@ -153,8 +154,7 @@ impl Host {
         config: &Config,
     ) -> Result<Standing, HostError> {
         let mut standing = Standing {
-            // A record that cannot be read is as good as none: it is written anew.
-            record: file::read(&record_path(tap, config))?.and_then(|text| text.parse().ok()),
+            record: records::read(tap, config)?,
             binding: file::read(&config.binding_dir.join(tap.as_str()))?,
             rules_installed: self.nft.is_installed().map_err(HostError::Nft)?,
             ..Standing::default()
@@ -169,7 +169,14 @@ impl Host {
             proxies: Vec::new(),
         };
         let record = standing.record.as_ref().unwrap_or(&none);
-        for proxy in union(proxies, &record.proxies) {
+        let stale = record.proxies.iter().any(|proxy| !proxies.contains(proxy));
+        let of_others = if stale {
+            records::proxies_of_others(tap, config)?
+        } else {
+            Vec::new()
+        };
+        let is_ours = |proxy: &Proxy| proxies.contains(proxy) || !of_others.contains(proxy);
+        for proxy in union(proxies, &record.proxies).filter(|proxy| is_ours(proxy)) {
             if self
                 .netlink
                 .has_proxy(proxy)

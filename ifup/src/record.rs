@@ -2,7 +2,8 @@
 //!
 //! Ganeti to 3.1 never says that a NIC goes down, TAP names are reused, and neither set elements nor proxy entries name
 //! their NIC's past: so each `up` leaves this note for the next `up` or `down` of the same name. It is written before
-//! the first change it speaks of, and removed after the last is undone.
+//! the first change it speaks of, and removed after the last is undone. It was last modified when the TAP came up: who puts
+//! a NIC right later leaves that time as it is.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -8,18 +8,21 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 use snf_events::Prefix;
 use snf_events::topology::{self, Declared};
 
 use crate::namespace::Namespace;
 use crate::program::Program;
 use crate::wait;
+
+pub mod client;
+
+pub use client::Delivered;
 
 /// What a test that needs the broker needs; for [`crate::world::in_world`].
 pub const NEEDS: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -46,17 +49,6 @@ log.console.level = warning
 pub struct Broker {
     namespace: Namespace,
     program: Option<Program>,
-}
-
-/// A message that was taken from a queue.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    /// Its routing key.
-    pub key: String,
-    /// Its body.
-    pub body: Value,
-    /// Its properties.
-    pub properties: BasicProperties,
 }
 
 impl Broker {
@@ -162,29 +154,7 @@ impl Broker {
     /// # Errors
     /// When the broker fails.
     pub fn take(&self, queue: &str) -> Result<Vec<Delivered>> {
-        self.run(async |channel| {
-            let mut taken = Vec::new();
-            loop {
-                let got = match channel
-                    .basic_get(queue.into(), BasicGetOptions::default())
-                    .await
-                {
-                    Ok(Some(got)) => got,
-                    Ok(None) => break,
-                    // A quorum queue that was just declared may not have its process yet.
-                    Err(error) if error.is_amqp_error() => break,
-                    Err(error) => return Err(error.into()),
-                };
-                taken.push(Delivered {
-                    key: got.delivery.routing_key.to_string(),
-                    body: serde_json::from_slice(&got.delivery.data)
-                        .context("a message is JSON")?,
-                    properties: got.delivery.properties.clone(),
-                });
-                got.delivery.ack(BasicAckOptions::default()).await?;
-            }
-            Ok(taken)
-        })
+        self.run(async |channel| client::take(channel, queue).await)
     }
 
     /// Declares a queue of a test's own, without any of our properties.
@@ -252,19 +222,8 @@ impl Broker {
         &self,
         action: impl AsyncFnOnce(&Connection) -> Result<R> + Send,
     ) -> Result<R> {
-        self.namespace.inside(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let uri = "amqp://guest:guest@127.0.0.1:5672";
-                let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
-                let result = action(&connection).await?;
-                // A channel that was dropped may be closing itself at the same time.
-                let _ = connection.close(200, "done".into()).await;
-                Ok(result)
-            })
-        })
+        self.namespace
+            .inside(|| client::connected("amqp://guest:guest@127.0.0.1:5672", action))
     }
 
     fn command(&self, program: &str) -> Command {

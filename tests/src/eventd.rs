@@ -150,19 +150,25 @@ pub fn get(
     path: &str,
     headers: &str,
 ) -> Result<(u16, String)> {
-    namespace.inside(|| {
-        let mut stream =
-            TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
-        stream.set_read_timeout(Some(wait::SOON))?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .context("an answer has a head")?;
-        let status = head.split(' ').nth(1).context("an answer has a status")?;
-        Ok((status.parse()?, body.to_owned()))
-    })
+    namespace.inside(|| ask(address, path, headers))
+}
+
+/// The same, from the network this thread is in.
+///
+/// # Errors
+/// When there is no answer.
+pub fn ask(address: &str, path: &str, headers: &str) -> Result<(u16, String)> {
+    let mut stream =
+        TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+    stream.set_read_timeout(Some(wait::SOON))?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .context("an answer has a head")?;
+    let status = head.split(' ').nth(1).context("an answer has a status")?;
+    Ok((status.parse()?, body.to_owned()))
 }

@@ -17,6 +17,7 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::broker::client::{self, Delivered};
 use crate::progress::Progress;
 use crate::wait;
 use crate::world;
@@ -24,6 +25,7 @@ use crate::world;
 mod birth;
 pub mod boot;
 mod broker;
+mod clock;
 mod cluster;
 pub mod first;
 mod install;
@@ -31,9 +33,11 @@ mod instance;
 pub mod layout;
 mod node;
 mod place;
+pub mod record;
 mod root;
 mod service;
 mod snapshot;
+pub mod standing;
 mod state;
 
 pub use instance::{Console, Hypervisor, Instance, Pings};
@@ -270,6 +274,17 @@ impl Lab {
     #[must_use]
     pub fn broker(&self) -> Option<Place> {
         self.place(BROKER).ok()
+    }
+
+    /// Takes everything that is in a queue of the broker now, as the control plane.
+    ///
+    /// # Errors
+    /// When there is no broker, or it fails.
+    pub fn take(&self, queue: &str) -> Result<Vec<Delivered>> {
+        broker::connected(self, async |connection| {
+            let channel = connection.create_channel().await?;
+            client::take(&channel, queue).await
+        })
     }
 
     /// A node, the switch or the broker, by name.

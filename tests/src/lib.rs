@@ -18,6 +18,7 @@ pub mod lab;
 pub mod luxi;
 pub mod namespace;
 pub mod netboot;
+pub mod node;
 pub mod notifications;
 pub mod pcap;
 pub mod program;

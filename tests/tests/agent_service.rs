@@ -47,12 +47,12 @@ fn figures(systemd: &Systemd) -> Result<Value> {
     Ok(status.get("agent").cloned().unwrap_or_default())
 }
 
-fn hook(systemd: &Systemd, tags: &str) -> Result<()> {
+fn hook(systemd: &Systemd, instance: &str, tags: &str) -> Result<()> {
     let variables = [
         ("GANETI_HOOKS_PATH", "instance-modify"),
         ("GANETI_HOOKS_PHASE", "post"),
         ("GANETI_HOOKS_VERSION", "2"),
-        ("GANETI_INSTANCE_NAME", "bridged.example.org"),
+        ("GANETI_INSTANCE_NAME", instance),
         ("GANETI_INSTANCE_NIC_COUNT", "0"),
         ("GANETI_INSTANCE_TAGS", tags),
     ];
@@ -90,8 +90,20 @@ fn the_unit_leaves_the_rights_that_repairs_need() {
             "tap0",
         )?;
         // Ganeti's daemons need not be root: their directories may be closed.
-        systemd.run("chown", &["-R", "65534:65534", "/run/ganeti"])?;
-        systemd.run("chmod", &["-R", "go=", "/run/ganeti"])?;
+        for (file, text) in [
+            ("cluster_name", "cluster.gnt.test"),
+            ("master_node", "node1.gnt.test"),
+        ] {
+            write(&systemd, &format!("/var/lib/ganeti/ssconf_{file}"), text)?;
+        }
+        for directory in ["/run/ganeti", "/var/lib/ganeti"] {
+            systemd.run("chown", &["-R", "65534:65534", directory])?;
+            systemd.run("chmod", &["-R", "go=", directory])?;
+        }
+        // Nobody is there: what is to be published waits on disk.
+        let broker = "[amqp]\nhosts = [\"amqp://agent:pw@127.0.0.1\"]\n";
+        let config = format!("node = \"node1.gnt.test\"\ntransport = \"amqp\"\n{broker}");
+        write(&systemd, "/etc/snf/snf-agent.toml", &config)?;
 
         systemd.order("start", "snf-agent.service")?;
         let binding = || systemd.run("cat", &["/var/lib/nfdhcpd/tap0"]);
@@ -130,13 +142,20 @@ fn the_unit_leaves_the_rights_that_repairs_need() {
         }
 
         systemd.order("stop", "snf-agent.service")?;
-        hook(&systemd, "synnefo:hostname:web1")?;
+        hook(&systemd, "bridged.example.org", "synnefo:hostname:web1")?;
         until(
             "the waiting hook has started the agent, and is heard",
             SOON,
             || Ok(binding()?.contains("HOSTNAME=web1\n")),
         )
         .with_context(|| format!("{:?}", figures(&systemd)))?;
+
+        hook(&systemd, "snf-1", "")?;
+        let waits = || Ok(figures(&systemd)?.pointer("/publication/waiting") == Some(&json!(1)));
+        until("what a hook said waits on disk", SOON, waits)
+            .with_context(|| format!("{:?}", figures(&systemd)))?;
+        systemd.order("restart", "snf-agent.service")?;
+        until("it waits there after a restart", SOON, waits)?;
 
         drop(tap);
         until("nothing is left of tap0", SOON, || {

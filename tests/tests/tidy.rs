@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Files that decide: no IO, no clock, no environment, no logging.
 const CORE: &[&str] = &[
+    "agent/events/src/agent.rs",
     "agent/events/src/ganeti.rs",
     "agent/events/src/identity.rs",
     "agent/events/src/intake.rs",
@@ -18,7 +19,9 @@ const CORE: &[&str] = &[
     "agent/src/eventd/journal/record.rs",
     "agent/src/eventd/luxi/instance.rs",
     "agent/src/eventd/seen.rs",
+    "agent/src/node/configured.rs",
     "agent/src/node/environment.rs",
+    "agent/src/node/net_status.rs",
     "agent/src/node/reconcile.rs",
     "agent/src/node/runtime.rs",
     "controller/src/allocation.rs",
@@ -26,6 +29,7 @@ const CORE: &[&str] = &[
     "controller/src/order.rs",
     "controller/src/rapi/body.rs",
     "controller/src/rapi/naming.rs",
+    "agent/src/progress/objects.rs",
     "nfdhcpd/binding/src/",
     "nfdhcpd/src/wire.rs",
     "nfdhcpd/src/wire/",

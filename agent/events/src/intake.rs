@@ -26,7 +26,7 @@ pub struct Record {
 pub struct Batch {
     /// The cluster's name.
     pub cluster: String,
-    /// The cluster's UUID.
+    /// The cluster's UUID; empty from a node agent that does not know it: only the master does.
     pub cluster_uuid: String,
     /// The journal's life.
     pub epoch: Epoch,

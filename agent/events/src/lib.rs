@@ -3,6 +3,7 @@
 //!
 //! Both sides import it, so that each word is written once. Pure but for [`topology`], which asks a broker.
 
+pub mod agent;
 pub mod ganeti;
 pub mod identity;
 pub mod intake;
@@ -12,6 +13,7 @@ pub mod tag;
 #[cfg(feature = "broker")]
 pub mod topology;
 
+pub use agent::{AgentMessage, NetStatus, NodeReport, Origin, Progress};
 pub use ganeti::{JobId, JobStatus, OpCode, Subject, Timestamp};
 pub use identity::{Epoch, NaturalKey, Sequence};
 pub use message::{ClusterStatus, Heartbeat, Message, NetworkStatus, OpStatus};

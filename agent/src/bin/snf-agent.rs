@@ -1,9 +1,10 @@
 //! snf-agent's command line.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use agent::command_line::CommandLine;
 use agent::hook::SOCKET;
 use agent::node::config::Config;
 use agent::node::round::{Mode, Standing};
@@ -11,7 +12,6 @@ use agent::node::story::{Story, Teller};
 use agent::node::{daemon, report};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use ifup::apply::chain;
 use ifup::request::IfName;
 
 /// Keeps a Ganeti node's NICs as they should be, and tells their story.
@@ -31,7 +31,7 @@ enum Command {
     /// Serve, in the foreground.
     Run {
         /// What is logged: error, warn, info, debug, trace, or a filter as in agent=debug.
-        #[arg(long, default_value = "info", value_name = "FILTER")]
+        #[arg(long, default_value = FILTER, value_name = "FILTER")]
         log: String,
     },
     /// Look at all TAPs once, put right what is not as it should be, and say what was done.
@@ -66,49 +66,35 @@ enum Command {
     CheckConfig,
 }
 
-/// Exit code for a wrong command line or configuration (`EX_USAGE`).
-const USAGE: u8 = 64;
+/// What is logged unless the command line says otherwise.
+const FILTER: &str = "info,lapin=off";
+
+const PROGRAM: CommandLine = CommandLine("snf-agent");
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Nobody is left to tell when this cannot be written.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    let config = match Config::read(arguments.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            complain(&chain(&error));
-            return ExitCode::from(USAGE);
-        }
-    };
-    let run = Command::Run {
-        log: "info".to_owned(),
-    };
-    let done = match arguments.command.unwrap_or(run) {
-        Command::CheckConfig => Ok(ExitCode::SUCCESS),
-        Command::Run { log } => return serve(config, &log),
-        Command::Reconcile { dry_run } => reconcile(config, dry_run),
-        Command::Status { json } => status(config, json),
-        Command::Explain { instance, json } => explain(config, &instance, json),
-        Command::Tap { tap, json } => tell_tap(config, &tap, json),
-    };
-    done.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
-        ExitCode::FAILURE
-    })
+    run().unwrap_or_else(|code| code)
 }
 
-fn complain(what: &str) {
-    // Nobody is left to tell when this cannot be written.
-    let _ = writeln!(io::stderr(), "snf-agent: {what}");
+fn run() -> Result<ExitCode, ExitCode> {
+    let arguments: Arguments = PROGRAM.arguments()?;
+    let config = Config::read(arguments.config.as_deref());
+    let config = config.map_err(|error| PROGRAM.misused(&error))?;
+    let done = match arguments.command {
+        None => return serve(config, FILTER),
+        Some(Command::Run { log }) => return serve(config, &log),
+        Some(Command::CheckConfig) => Ok(ExitCode::SUCCESS),
+        Some(Command::Reconcile { dry_run }) => reconcile(config, dry_run),
+        Some(Command::Status { json }) => status(config, json),
+        Some(Command::Explain { instance, json }) => explain(config, &instance, json),
+        Some(Command::Tap { tap, json }) => tell_tap(config, &tap, json),
+    };
+    done.map_err(|error| PROGRAM.failed(error.as_ref()))
+}
+
+fn serve(config: Config, log: &str) -> Result<ExitCode, ExitCode> {
+    PROGRAM.log(log)?;
+    daemon::run(config).map_err(|error| PROGRAM.failed(&error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -121,34 +107,6 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value).context("write the answer")?;
     text.push('\n');
     print(&text)
-}
-
-fn serve(config: Config, log: &str) -> ExitCode {
-    let filter = match tracing_subscriber::EnvFilter::try_new(log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            complain(&format!("--log {log}: {error}"));
-            return ExitCode::from(USAGE);
-        }
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
-    // The journal has its own time.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        subscriber.without_time().init();
-    } else {
-        subscriber.init();
-    }
-    match daemon::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&chain(&error));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn reconcile(config: Config, dry_run: bool) -> anyhow::Result<ExitCode> {

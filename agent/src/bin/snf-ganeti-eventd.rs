@@ -1,9 +1,9 @@
 //! snf-ganeti-eventd's command line.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use agent::command_line::CommandLine;
 use agent::eventd::config::{Config, DEFAULT_PATH};
 use agent::eventd::daemon;
 use clap::{Parser, Subcommand};
@@ -25,70 +25,30 @@ enum Command {
     /// Serve, in the foreground.
     Run {
         /// What is logged: error, warn, info, debug, trace, or a filter as in agent=debug.
-        #[arg(long, default_value = "info,lapin=off", value_name = "FILTER")]
+        #[arg(long, default_value = FILTER, value_name = "FILTER")]
         log: String,
     },
     /// Check the configuration.
     CheckConfig,
 }
 
-/// Exit code for a wrong command line or configuration (`EX_USAGE`).
-const USAGE: u8 = 64;
+/// What is logged unless the command line says otherwise.
+const FILTER: &str = "info,lapin=off";
+
+const PROGRAM: CommandLine = CommandLine("snf-ganeti-eventd");
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Nobody is left to tell when this cannot be written.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    run().err().unwrap_or(ExitCode::SUCCESS)
+}
+
+fn run() -> Result<(), ExitCode> {
+    let arguments: Arguments = PROGRAM.arguments()?;
+    let config = Config::read(&arguments.config).map_err(|error| PROGRAM.misused(&error))?;
+    let log = match arguments.command {
+        Some(Command::CheckConfig) => return Ok(()),
+        Some(Command::Run { log }) => log,
+        None => FILTER.to_owned(),
     };
-    let run = Command::Run {
-        log: String::from("info,lapin=off"),
-    };
-    let done =
-        read_config(&arguments.config).and_then(|config| match arguments.command.unwrap_or(run) {
-            Command::CheckConfig => Ok(()),
-            Command::Run { log } => serve(config, &log),
-        });
-    done.err().unwrap_or(ExitCode::SUCCESS)
-}
-
-fn complain(what: &str) {
-    // Nobody is left to tell when this cannot be written.
-    let _ = writeln!(io::stderr(), "snf-ganeti-eventd: {what}");
-}
-
-fn read_config(path: &Path) -> Result<Config, ExitCode> {
-    Config::read(path).map_err(|error| {
-        complain(&daemon::chain(&error));
-        ExitCode::from(USAGE)
-    })
-}
-
-fn serve(config: Config, log: &str) -> Result<(), ExitCode> {
-    let filter = tracing_subscriber::EnvFilter::try_new(log).map_err(|error| {
-        complain(&format!("--log {log}: {error}"));
-        ExitCode::from(USAGE)
-    })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
-    // The journal has its own time.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        subscriber.without_time().init();
-    } else {
-        subscriber.init();
-    }
-    daemon::run(config).map_err(|error| {
-        complain(&daemon::chain(&error));
-        ExitCode::FAILURE
-    })
+    PROGRAM.log(&log)?;
+    daemon::run(config).map_err(|error| PROGRAM.failed(&error))
 }

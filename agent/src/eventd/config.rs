@@ -6,48 +6,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
 use snf_events::Prefix;
 
 use super::journal::Limits;
+use crate::config::{Checker, ConfigError};
+use crate::transport::settings::Way;
 use file::File;
 
 /// Where the configuration is when the command line does not say.
 pub const DEFAULT_PATH: &str = "/etc/snf/snf-ganeti-eventd.toml";
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no TOML, has an unknown key or a value of another type.
-    #[error("{}: {reason}", path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// Place and reason.
-        reason: String,
-    },
-    /// A value cannot be used.
-    #[error("{}: {key} = {value:?}: {reason}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key, with its table.
-        key: &'static str,
-        /// The value.
-        value: String,
-        /// Why not.
-        reason: String,
-    },
-}
 
 /// All that eventd wants to know.
 #[derive(Debug, Clone)]
@@ -67,7 +34,7 @@ pub struct Config {
     /// How much is kept.
     pub limits: Limits,
     /// How events leave.
-    pub transport: Transport,
+    pub transport: Way,
     /// Who may read the journal.
     pub pull: Option<Pull>,
 }
@@ -89,52 +56,6 @@ pub struct Ganeti {
     pub job_file_max: u64,
     /// With nothing known, how many archived jobs below the highest are looked at.
     pub archive_depth: u64,
-}
-
-/// How events leave.
-#[derive(Debug, Clone)]
-pub enum Transport {
-    /// To a broker.
-    Amqp(Amqp),
-    /// To the controller.
-    Https(Https),
-}
-
-/// The brokers.
-#[derive(Debug, Clone)]
-pub struct Amqp {
-    /// Tried in turn.
-    pub hosts: Vec<AMQPUri>,
-    /// PEM of the authority that signed the brokers' certificates.
-    pub authority: Option<String>,
-    /// How long a confirm, or a connection, may take.
-    pub patience: Duration,
-}
-
-/// The controller.
-#[derive(Debug, Clone)]
-pub struct Https {
-    /// Where it is: scheme, host, port.
-    pub url: Url,
-    /// The token's file.
-    pub token: PathBuf,
-    /// PEM of the authority that signed its certificate.
-    pub authority: Option<String>,
-    /// How long an answer may take.
-    pub patience: Duration,
-}
-
-/// An HTTP or HTTPS address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
-    /// Whether TLS is spoken.
-    pub tls: bool,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// What paths begin with: nothing, or `/…` without a slash at the end.
-    pub base: String,
 }
 
 /// `GET /journal`.
@@ -166,10 +87,7 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| ConfigError::Toml {
-            path: path.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let file: File = Checker(path).toml(text)?;
         file.check(path)
     }
 }

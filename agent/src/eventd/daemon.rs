@@ -1,6 +1,5 @@
 //! The daemon: starts the scribe, publishes while the node is the master, answers over HTTP, and ends in order.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -9,25 +8,30 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ifup::apply::chain;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::config::{Config, Transport};
+use super::config::Config;
 use super::counters::Counters;
 use super::http::{self, Published, Sources};
 use super::journal::{Journal, JournalError, View};
 use super::luxi::QuerySocket;
 use super::master::{self, Role};
-use super::publish::amqp::Amqp;
+use super::publish::Publisher;
 use super::publish::compose::Composer;
-use super::publish::https::{Https, Identity};
-use super::publish::{LinkError, Publisher};
 use super::queue_dir::QueueDir;
 use super::scribe::{Order, Orders, Scribe, Settings};
+use crate::transport::LinkError;
+use crate::transport::amqp::Amqp;
+use crate::transport::https::{Https, Identity};
+use crate::transport::settings::Way;
 
+/// Who publishes: `app_id`.
+const APP: &str = "snf-ganeti-eventd";
 /// How often it is looked who the master is.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the cluster is asked whether it is still the same.
@@ -59,23 +63,6 @@ pub enum DaemonError {
 fn system(act: impl fmt::Display) -> impl FnOnce(io::Error) -> DaemonError {
     let act = act.to_string();
     move |source| DaemonError::System { act, source }
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Whether the daemon does its work: what keeps it from it, if anything.
@@ -393,7 +380,6 @@ impl Daemon {
             counters: Arc::clone(&self.counters),
             respite: Arc::clone(&self.respite),
         };
-        let epoch = view.epoch().clone();
         self.published.send_replace(Some(Published {
             view: view.clone(),
             composer: composer.clone(),
@@ -409,21 +395,16 @@ impl Daemon {
         };
         let (stop, stopped) = watch::channel(false);
         let task = match &self.config.transport {
-            Transport::Amqp(settings) => {
-                let amqp = Amqp::new(settings.clone(), self.config.prefixes.clone());
+            Way::Amqp(settings) => {
+                let amqp = Amqp::new(settings.clone(), self.config.prefixes.clone(), APP);
                 tokio::task::spawn_local(publisher.run(amqp, stopped))
             }
-            Transport::Https(settings) => {
-                let Some(prefix) = self.config.prefixes.first().cloned() else {
-                    return;
-                };
+            Way::Https(settings) => {
                 let identity = Identity {
                     cluster: role.cluster.clone(),
                     cluster_uuid,
-                    epoch,
-                    prefix,
                 };
-                let https = Https::new(settings.clone(), identity);
+                let https = Https::new(settings.clone(), watch::channel(identity).1);
                 tokio::task::spawn_local(publisher.run(https, stopped))
             }
         };

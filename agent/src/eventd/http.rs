@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ifup::apply::chain;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::config::Pull;
 use super::counters::Counters;
-use super::daemon::{Health, chain};
+use super::daemon::Health;
 use super::journal::{View, read};
 use super::metrics;
 use super::publish::compose::Composer;

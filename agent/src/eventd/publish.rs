@@ -6,25 +6,23 @@
 //! journaled is never sent. The cursor moves only over events that are acknowledged or superseded, and is kept on disk
 //! after that.
 
-pub mod amqp;
 pub mod compose;
-pub mod https;
 mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ifup::apply::chain;
 use snf_events::message::StreamState;
-use snf_events::topology::TopologyError;
-use snf_events::{Heartbeat, JobId, JobStatus, OpCode, Prefix, RoutingKey, Sequence, Timestamp};
+use snf_events::{Heartbeat, JobId, JobStatus, OpCode, Prefix, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::counters::Counters;
-use super::daemon::chain;
 use super::journal::View;
 use super::journal::record::Number;
 use super::scribe::unix_milliseconds;
+use crate::transport::{Link, LinkError, Outcome, Transport, bounded, ready};
 use compose::Composer;
 use window::Window;
 
@@ -37,124 +35,6 @@ const KEEP: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long acknowledgements are awaited when publication is to end.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// An event that is ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// Its place in the journal.
-    pub number: Number,
-    /// Its number in its prefix's stream.
-    pub sequence: Sequence,
-    /// Whose it is.
-    pub prefix: Prefix,
-    /// What it is published with.
-    pub key: RoutingKey,
-    /// Its natural key.
-    pub id: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is kept on the other side.
-    Stored,
-    /// No queue took it.
-    Returned,
-    /// It was refused for now.
-    Refused,
-}
-
-/// Why a connection ended, or could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// The broker fails.
-    #[error("{act}")]
-    Amqp {
-        /// What was tried.
-        act: String,
-        /// Why not.
-        #[source]
-        source: lapin::Error,
-    },
-    /// The broker's topology is not ours.
-    #[error(transparent)]
-    Topology(#[from] TopologyError),
-    /// The controller cannot be reached, or breaks off.
-    #[error("{act}")]
-    Io {
-        /// What was tried.
-        act: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The controller answers something else than it should.
-    #[error("{url} answers {status}: {reason}")]
-    Answer {
-        /// Its address.
-        url: String,
-        /// HTTP status.
-        status: u16,
-        /// The beginning of the body.
-        reason: String,
-    },
-    /// Nothing is heard.
-    #[error("{what} took more than {}s", bound.as_secs())]
-    TooSlow {
-        /// What was waited for.
-        what: String,
-        /// How long.
-        bound: Duration,
-    },
-}
-
-impl LinkError {
-    /// True when trying again is of no use until an operator has done something.
-    #[must_use]
-    pub fn is_mismatch(&self) -> bool {
-        matches!(self, Self::Topology(TopologyError::Mismatch { .. }))
-    }
-}
-
-/// A way out: AMQP or HTTPS.
-#[expect(
-    async_fn_in_trait,
-    reason = "only this crate implements it, and one thread runs it"
-)]
-pub trait Transport {
-    /// A connection.
-    type Link: Link;
-
-    /// Makes one; with several hosts, each call tries the next.
-    async fn connect(&mut self) -> Result<Self::Link, LinkError>;
-
-    /// How long an acknowledgement may take.
-    fn patience(&self) -> Duration;
-}
-
-/// A connection.
-#[expect(
-    async_fn_in_trait,
-    reason = "only this crate implements it, and one thread runs it"
-)]
-pub trait Link {
-    /// Sends an event; what becomes of it, [`Link::settled`] tells.
-    async fn send(&mut self, outgoing: Outgoing) -> Result<(), LinkError>;
-
-    /// Waits for news of any event that was sent. To be called again after it was dropped.
-    async fn settled(&mut self) -> Result<(Number, Outcome), LinkError>;
-
-    /// Sends a heartbeat, and does not care whether anybody listens.
-    async fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), LinkError>;
-
-    /// Does what can be done before events that were returned are sent again.
-    async fn repair(&mut self) -> Result<(), LinkError>;
-
-    /// Ends it.
-    async fn close(self);
-}
 
 /// Who publishes.
 #[derive(Debug, Clone)]
@@ -245,16 +125,16 @@ impl Publisher {
                 }
                 // Without waiting: what was acknowledged meanwhile makes room.
                 while let Some(settled) = ready(&mut link).await {
-                    let (number, outcome) = settled?;
-                    window.settle(number, outcome);
+                    let (ticket, outcome) = settled?;
+                    window.settle(Number(ticket.0), outcome);
                 }
             }
             let retry = window.next_retry();
             let overdue = window.oldest_sent().map(|sent| sent + patience);
             tokio::select! {
                 settled = link.settled(), if window.is_waiting() => {
-                    let (number, outcome) = settled?;
-                    window.settle(number, outcome);
+                    let (ticket, outcome) = settled?;
+                    window.settle(Number(ticket.0), outcome);
                     if outcome == Outcome::Returned && window.returned_anew() {
                         bounded("declaring the topology", patience, link.repair()).await?;
                     }
@@ -273,8 +153,8 @@ impl Publisher {
         }
         let farewell = async {
             while window.is_waiting() {
-                let (number, outcome) = link.settled().await?;
-                window.settle(number, outcome);
+                let (ticket, outcome) = link.settled().await?;
+                window.settle(Number(ticket.0), outcome);
             }
             self.beat(&mut link, window, patience, false).await
         };
@@ -340,27 +220,5 @@ fn moment(milliseconds: u64) -> Timestamp {
 async fn until(moment: Option<Instant>) {
     if let Some(moment) = moment {
         sleep_until(moment).await;
-    }
-}
-
-async fn bounded<R>(
-    what: &str,
-    bound: Duration,
-    act: impl Future<Output = Result<R, LinkError>>,
-) -> Result<R, LinkError> {
-    timeout(bound, act).await.unwrap_or_else(|_| {
-        Err(LinkError::TooSlow {
-            what: what.to_owned(),
-            bound,
-        })
-    })
-}
-
-/// What is settled already, if anything is.
-async fn ready<L: Link>(link: &mut L) -> Option<Result<(Number, Outcome), LinkError>> {
-    tokio::select! {
-        biased;
-        settled = link.settled() => Some(settled),
-        () = std::future::ready(()) => None,
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ifup::apply::chain;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use snf_events::{JobId, Prefix};
@@ -220,7 +221,7 @@ impl Scribe {
         if let JournalError::Sync { .. } = error {
             return Err(error);
         }
-        tracing::error!("{}", super::daemon::chain(&error));
+        tracing::error!("{}", chain(&error));
         self.next_list = now() + BEAT;
         Ok(())
     }
@@ -386,7 +387,7 @@ impl Scribe {
             }
             Unreadable::NoFile | Unreadable::Read(_) => {
                 if self.seen.complain(id) {
-                    let error = super::daemon::chain(&error);
+                    let error = chain(&error);
                     tracing::error!(job.id = %id, "skipped a file of the job queue: {error}");
                     self.counters.files_unreadable.more();
                 }

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::spool::Level;
+
 /// Numbers that only rise, but for those that say so, since the agent started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
@@ -40,6 +42,55 @@ pub struct Figures {
     pub took_us: u64,
     /// What kept it from being whole, each a sentence; empty when nothing did.
     pub problems: Vec<String>,
+    /// What is published.
+    #[serde(default)]
+    pub publication: Publication,
+}
+
+/// What becomes of messages to the control plane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Whether there is a way out at all.
+    pub configured: bool,
+    /// Whether a connection stands; rises and falls, as all that is not a count.
+    pub connected: bool,
+    /// Connections made.
+    pub connections: u64,
+    /// Connections that failed, or broke.
+    pub connection_errors: u64,
+    /// Messages put on disk, by kind.
+    pub spooled: BTreeMap<String, u64>,
+    /// Messages taken out unsent: a newer one said the same.
+    pub replaced: u64,
+    /// Messages dropped because the spool was full, by kind.
+    pub dropped: BTreeMap<String, u64>,
+    /// Messages that could not be written to disk, by kind.
+    pub lost: BTreeMap<String, u64>,
+    /// Messages stored on the other side, by kind.
+    pub published: BTreeMap<String, u64>,
+    /// Messages that no queue took; they are sent again.
+    pub returned: u64,
+    /// Messages that were refused for now; they are sent again, but for reports.
+    pub refused: u64,
+    /// Messages about others' instances: never published.
+    pub foreign: u64,
+    /// Progress that was refused, by reason.
+    pub progress_refused: BTreeMap<String, u64>,
+    /// Messages that wait on disk.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// When the oldest of them was put there, milliseconds since 1970; 0: none waits.
+    pub oldest: u64,
+}
+
+impl Publication {
+    /// So much waits now.
+    pub const fn waiting(&mut self, level: Level) {
+        self.waiting = level.messages;
+        self.waiting_bytes = level.bytes;
+        self.oldest = level.oldest;
+    }
 }
 
 /// The figures, shared.

@@ -16,15 +16,20 @@ use ifup::request::IfName;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::config::Config;
 use super::counters::{Counters, more};
 use super::links::{LinkEvent, Links};
-use super::observe::ObserveError;
+use super::membership::Membership;
+use super::observe::Ganeti;
+use super::outbox::Outbox;
+use super::publish::{Publisher, Sources, new_epoch};
 use super::round::{Finding, Mode, Standing, all, kind, look};
 use super::socket::{self, Intake};
+use super::spool::Spool;
 use super::store::{Store, StoreError};
+use super::taps::Taps;
 use super::{metrics, observe};
 use crate::hook::SOCKET;
 
@@ -56,12 +61,9 @@ pub enum DaemonError {
     /// The state directory.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The kernel.
+    /// The kernel, or snf-ifup's records.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The records.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
     /// The thread of looks is gone.
     #[error("the thread that looks at TAPs ended")]
     Ended,
@@ -69,6 +71,8 @@ pub enum DaemonError {
 
 /// Events of one cause come in a burst: they are gathered for so long. snf-ifup is done with a NIC by then.
 const GATHER: Duration = Duration::from_millis(300);
+/// How long what was said of an instance is kept, at least, while it does not run here, milliseconds.
+const REMEMBERED: u64 = 600_000;
 /// How often the thread of looks shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// How long it may be silent before the service manager is left without a sign.
@@ -98,9 +102,11 @@ pub fn now() -> u64 {
 pub fn run(config: Config) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(512 << 10)
         .build()
         .map_err(start("start a runtime"))?;
-    runtime.block_on(serve(config))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(config))
 }
 
 async fn serve(config: Config) -> Result<(), DaemonError> {
@@ -108,19 +114,22 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     store.create()?;
     let counters = Arc::new(Counters::default());
     let (nudges, nudged) = mpsc::sync_channel(NUDGES);
+    let taps = Arc::new(Taps::default());
+    let (publication, outbox) = publication(&config, &counters, &taps)?;
     let listener = socket::listen(Path::new(SOCKET)).map_err(start(SOCKET))?;
     let intake = Arc::new(Intake {
         store: store.clone(),
         counters: Arc::clone(&counters),
         nudges: nudges.clone(),
+        outbox,
     });
     tokio::spawn(socket::serve(listener, intake));
     if let Some(address) = config.metrics {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(start(&format!("metrics = {address}")))?;
         let old_after = u64::try_from(config.interval.as_millis() * 3).unwrap_or(u64::MAX);
-        let counters = Arc::clone(&counters);
-        tokio::spawn(metrics::serve(listener, counters, old_after, now));
+        let (counters, taps) = (Arc::clone(&counters), Arc::clone(&taps));
+        tokio::spawn(metrics::serve(listener, counters, taps, old_after, now));
     }
     let links = Links::open().map_err(start("listen for devices"))?;
     let (for_links, of_links) = (nudges.clone(), Arc::clone(&counters));
@@ -136,6 +145,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let mut looks = Looks {
         store,
         counters,
+        taps,
         sign: Arc::clone(&sign),
         stop: Arc::clone(&stop),
         host: None,
@@ -176,8 +186,53 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     stop.store(true, Ordering::Relaxed);
     let _ = nudges.try_send(Nudge::Stop);
     let _ = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    if let Some((stop, task)) = publication {
+        let _ = stop.send(true);
+        let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A running publisher: how to end it, and its end.
+type Publication = (watch::Sender<bool>, tokio::task::JoinHandle<()>);
+
+/// Begins to publish, where a way out is configured.
+fn publication(
+    config: &Config,
+    counters: &Arc<Counters>,
+    taps: &Arc<Taps>,
+) -> Result<(Option<Publication>, Option<Arc<Outbox>>), DaemonError> {
+    let Some(wanted) = &config.publication else {
+        return Ok((None, None));
+    };
+    let life = || new_epoch().map_err(start("make a UUID"));
+    let epochs = [life()?, life()?];
+    let spool = Spool::open(&config.state, wanted.spool, epochs);
+    let outbox = Arc::new(Outbox {
+        spool: spool.map_err(start("open the spool"))?,
+        membership: Membership::new(
+            wanted.ssconf.clone(),
+            wanted.node.clone(),
+            config.ganeti_run.join("socket/ganeti-query"),
+        ),
+        prefixes: wanted.prefixes.clone(),
+        counters: Arc::clone(counters),
+    });
+    let mut figures = counters.figures();
+    figures.publication.configured = true;
+    figures.publication.waiting(outbox.spool.level());
+    drop(figures);
+    let sources = Sources {
+        taps: Arc::clone(taps),
+        nfdhcpd: config.nfdhcpd.clone(),
+        directories: vec![wanted.ssconf.clone(), config.state.clone()],
+        interval: wanted.report,
+    };
+    let publisher = Publisher::new(Arc::clone(&outbox), sources).map_err(start("make a UUID"))?;
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::task::spawn_local(publisher.publish(wanted.way.clone(), stopped));
+    Ok((Some((stop, task)), Some(outbox)))
 }
 
 fn tell(states: &[NotifyState<'_>]) {
@@ -212,6 +267,7 @@ struct Looks {
     config: Config,
     store: Store,
     counters: Arc<Counters>,
+    taps: Arc<Taps>,
     sign: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     host: Option<Host>,
@@ -292,6 +348,7 @@ impl Looks {
         figures.took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         match outcome {
             Ok((findings, problems)) => {
+                self.taps.all(&findings);
                 figures.taps.clear();
                 for finding in &findings {
                     more(&mut figures.taps, finding.standing.label());
@@ -307,9 +364,12 @@ impl Looks {
     }
 
     fn some(&mut self, due: Due) {
-        if let Err(error) = self.look(Some(due)) {
-            tracing::error!(error = chain(&error), "TAPs could not be looked at");
-            self.counters.figures().rounds_failed += 1;
+        match self.look(Some(due)) {
+            Ok((findings, _)) => self.taps.some(&findings),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "TAPs could not be looked at");
+                self.counters.figures().rounds_failed += 1;
+            }
         }
     }
 
@@ -321,7 +381,10 @@ impl Looks {
         };
         let ganeti = observe::ganeti(&self.config);
         let taps = match due {
-            None => all(&self.config)?,
+            None => {
+                self.forget(&ganeti);
+                all(&self.config)?
+            }
             Some(due) => {
                 let named = ganeti.taps.iter().map(|(tap, (whose, _))| (tap, whose));
                 let named = named.chain(&self.whose);
@@ -363,6 +426,22 @@ impl Looks {
             self.host = Some(host);
         }
         Ok((findings, ganeti.problems))
+    }
+
+    /// Forgets what was said of instances that do not run here: they were removed, stopped, or went to another node, whose
+    /// hooks do not tell this one any more. Whoever starts one tells its tags again.
+    fn forget(&self, ganeti: &Ganeti) {
+        if !ganeti.problems.is_empty() {
+            return;
+        }
+        let is_here = |instance: &str| ganeti.instances.contains_key(instance);
+        let before = now().saturating_sub(REMEMBERED);
+        let known = self.store.instances().unwrap_or_default();
+        for instance in known.iter().filter(|instance| !is_here(instance)) {
+            if let Err(error) = self.store.forget(instance, before) {
+                tracing::warn!(error = chain(&error), "what was said of an instance stays");
+            }
+        }
     }
 
     fn say(&mut self, finding: &Finding) {

@@ -20,8 +20,28 @@ pub struct Heard {
     pub primary: Option<String>,
     /// Its tags, sorted.
     pub tags: Vec<String>,
+    /// When the call of snf-ifup that made a TAP told the tags, later than the hook, milliseconds since 1970.
+    #[serde(default)]
+    pub tags_learnt: Option<u64>,
     /// Its NICs in Ganeti's order: what stands behind `GANETI_INSTANCE_NIC<n>_`, by the rest of the name.
     pub nics: Vec<BTreeMap<String, String>>,
+}
+
+/// In the place of a hook's name: all that is known came from calls of snf-ifup.
+pub const IFUP: &str = "snf-ifup";
+
+impl Heard {
+    /// Whether no hook has spoken yet: only the tags are known.
+    #[must_use]
+    pub fn is_of_ifup(&self) -> bool {
+        self.hook == IFUP
+    }
+
+    /// When the tags were told.
+    #[must_use]
+    pub fn tags_at(&self) -> u64 {
+        self.tags_learnt.unwrap_or(self.at)
+    }
 }
 
 /// What is to be done with what was said.
@@ -153,6 +173,7 @@ pub fn told(body: &[u8], at: u64) -> Result<Told, Refusal> {
         at,
         primary: given.text(&of("PRIMARY"))?.map(str::to_owned),
         tags,
+        tags_learnt: None,
         nics: given.nics(&of)?,
         instance: before.clone(),
     };

@@ -8,6 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::counters::{Counters, Figures};
+use super::taps::Taps;
+
+mod publication;
 
 /// How long a scraper may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,13 +22,14 @@ const HEAD_MAX: usize = 8 << 10;
 pub async fn serve(
     listener: TcpListener,
     counters: Arc<Counters>,
+    taps: Arc<Taps>,
     old_after: u64,
     now: impl Fn() -> u64,
 ) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let answered = answer(stream, &counters, old_after, now());
+                let answered = answer(stream, &counters, &taps, old_after, now());
                 if tokio::time::timeout(PATIENCE, answered).await.is_err() {
                     tracing::debug!("a scraper was too slow");
                 }
@@ -38,7 +42,7 @@ pub async fn serve(
     }
 }
 
-async fn answer(mut stream: TcpStream, counters: &Counters, old_after: u64, now: u64) {
+async fn answer(mut stream: TcpStream, counters: &Counters, taps: &Taps, old_after: u64, now: u64) {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_MAX {
         match stream.read_buf(&mut head).await {
@@ -55,7 +59,7 @@ async fn answer(mut stream: TcpStream, counters: &Counters, old_after: u64, now:
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = if asks("/metrics") {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        ("200 OK", kind, text(&figures))
+        ("200 OK", kind, whole(&figures, taps, now))
     } else if asks("/health") {
         match troubles(&figures, old_after, now) {
             troubles if troubles.is_empty() => ("200 OK", plain, "well\n".to_owned()),
@@ -79,6 +83,10 @@ async fn answer(mut stream: TcpStream, counters: &Counters, old_after: u64, now:
 #[must_use]
 pub fn troubles(figures: &Figures, old_after: u64, now: u64) -> Vec<String> {
     let mut troubles = figures.problems.clone();
+    let publication = &figures.publication;
+    if publication.configured && !publication.connected && publication.connection_errors > 0 {
+        troubles.push("not connected to the control plane".to_owned());
+    }
     let age = now.saturating_sub(figures.looked_at);
     if figures.looked_at == 0 {
         troubles.push("not everything has been looked at yet".to_owned());
@@ -88,7 +96,16 @@ pub fn troubles(figures: &Figures, old_after: u64, now: u64) -> Vec<String> {
     troubles
 }
 
-/// The figures as OpenMetrics text.
+/// All there is to scrape, as OpenMetrics text.
+fn whole(figures: &Figures, taps: &Taps, now: u64) -> String {
+    let mut out = text(figures);
+    publication::publication(&mut out, &figures.publication, now);
+    publication::traffic(&mut out, taps);
+    out.push_str("# EOF\n");
+    out
+}
+
+/// The figures of what is done on the node.
 #[must_use]
 pub fn text(figures: &Figures) -> String {
     let mut out = String::new();
@@ -182,7 +199,6 @@ pub fn text(figures: &Figures) -> String {
         family(&mut out, name, "gauge", help);
         let _ = writeln!(out, "snf_agent_{name} {value}");
     }
-    out.push_str("# EOF\n");
     out
 }
 
@@ -210,7 +226,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("snf_agent_steps_total{kind=\"binding\"} 2\n"));
-        assert!(text.ends_with("# EOF\n"));
+        assert!(whole(&figures, &Taps::default(), 0).ends_with("\n# EOF\n"));
         assert_eq!(troubles(&figures, 5_000, 12_000), [""; 0]);
         assert_eq!(
             troubles(&figures, 5_000, 20_000),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use ifup::apply::chain;
@@ -14,23 +14,12 @@ use super::config::Config;
 use super::environment::is_instance_name;
 use super::runtime::{self, Nic};
 
-/// A directory cannot be listed.
-#[derive(Debug, thiserror::Error)]
-#[error("list {}", path.display())]
-pub struct ObserveError {
-    /// The directory.
-    pub path: PathBuf,
-    /// Why not.
-    #[source]
-    pub source: io::Error,
-}
-
 /// snf-ifup's record of a TAP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The record.
     pub record: Record,
-    /// When it was written, milliseconds since 1970.
+    /// When the TAP came up, milliseconds since 1970: the file's time, which a repair leaves as it is.
     pub at: u64,
 }
 
@@ -48,16 +37,6 @@ pub struct Ganeti {
 /// Longest file that is read, bytes.
 const FILE_MAX: u64 = 4 << 20;
 
-/// The TAPs that snf-ifup has a record of.
-///
-/// # Errors
-/// The directory of records cannot be listed; it need not be there.
-pub fn recorded_taps(config: &ifup::config::Config) -> Result<Vec<IfName>, ObserveError> {
-    let directory = config.run_dir.join("taps");
-    let names = list(&directory)?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-}
-
 /// The record of a TAP; `None` without one, or with one that cannot be read.
 #[must_use]
 pub fn recorded(tap: &IfName, config: &ifup::config::Config) -> Option<Recorded> {
@@ -69,6 +48,13 @@ pub fn recorded(tap: &IfName, config: &ifup::config::Config) -> Option<Recorded>
         record,
         at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// The TAPs that there is a binding of; none where they cannot be listed, which nfdhcpd tells of.
+#[must_use]
+pub fn bound_taps(config: &ifup::config::Config) -> Vec<IfName> {
+    let names = list(&config.binding_dir).unwrap_or_default();
+    names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// The text of a TAP's binding; `None` without one.
@@ -132,7 +118,8 @@ impl Ganeti {
         match list(directory) {
             Ok(names) => names,
             Err(error) => {
-                self.problems.push(chain(&error));
+                let problem = format!("list {}: {error}", directory.display());
+                self.problems.push(problem);
                 Vec::new()
             }
         }
@@ -140,19 +127,15 @@ impl Ganeti {
 }
 
 /// Names in a directory, sorted; none when it is not there.
-fn list(directory: &Path) -> Result<Vec<String>, ObserveError> {
-    let failed = |source| ObserveError {
-        path: directory.to_owned(),
-        source,
-    };
+fn list(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(error),
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+        names.extend(entry?.file_name().into_string().ok());
     }
     names.sort();
     Ok(names)

@@ -12,6 +12,7 @@ use ifup::record::Record;
 use ifup::request::{IfName, Variables};
 use nfdhcpd_binding::{Binding, MacAddr};
 
+use super::configured::{self, Pending};
 use super::environment::Heard;
 use super::observe::{Ganeti, Recorded};
 
@@ -29,10 +30,21 @@ pub enum Verdict {
         /// What snf-ifup would be told today.
         variables: Variables,
         /// The instance's tags, where the call that made the TAP told them and no hook has since: worth keeping.
-        learnt: Option<Heard>,
+        learnt: Option<Learnt>,
+        /// What is configured and takes effect at the instance's next start.
+        pending: Vec<Pending>,
     },
     /// It is left as it is.
     Left(Why),
+}
+
+/// An instance's tags, as the call of snf-ifup that made a TAP told them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learnt {
+    /// The tags.
+    pub tags: Vec<String>,
+    /// When, milliseconds since 1970.
+    pub at: u64,
 }
 
 /// Why a TAP is left as it is.
@@ -99,38 +111,54 @@ pub fn judge(
     let Some((instance, index)) = nic_of(known, ganeti) else {
         return Verdict::Left(Why::NoNic);
     };
-    let nic = ganeti
+    let nics = ganeti
         .instances
         .get(instance)
-        .and_then(|nics| nics.get(index));
-    let Some(nic) = nic else {
+        .map_or(&[][..], Vec::as_slice);
+    let Some(nic) = nics.get(index) else {
         return Verdict::Left(Why::NoNic);
     };
     let heard = heard(instance);
     let (tags, is_news) = tags(heard.as_ref(), recorded.at, known.binding);
+    let mut variables = nic.variables(instance, index, known.tap, &tags);
+    let mut pending = Vec::new();
+    // An older word is of an instance that has been started since.
+    let news = heard.filter(|heard| heard.at >= recorded.at && !heard.is_of_ifup());
+    if let Some(heard) = &news {
+        if let Some(network) = configured::network(nic, heard) {
+            variables.retain(|name, _| !name.starts_with("NETWORK_"));
+            variables.extend(network.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        pending = configured::pending(nics, index, heard);
+    }
     Verdict::Lives {
         instance: instance.to_owned(),
         index,
-        variables: nic.variables(instance, index, known.tap, &tags),
-        learnt: is_news.then(|| Heard {
-            instance: instance.to_owned(),
-            hook: IFUP.to_owned(),
-            at: recorded.at,
-            primary: None,
+        variables,
+        learnt: is_news.then_some(Learnt {
             tags,
-            nics: Vec::new(),
+            at: recorded.at,
         }),
+        pending,
     }
 }
 
-/// In the place of a hook's name: what is known came from the call that made a TAP.
-pub const IFUP: &str = "snf-ifup";
+/// Whether a binding's text is snf-ifup's: each byte of it, with the keys that it always writes. Of a device that is not
+/// there and has no record, such a one was left by a reboot, or by somebody who took the records away.
+#[must_use]
+pub fn is_of_ifup(text: &str) -> bool {
+    let binding: Option<Binding> = text.parse().ok();
+    binding.is_some_and(|binding| {
+        let written = binding.indev.is_some() && binding.hostname.is_some();
+        written && binding.to_file().is_ok_and(|whole| whole == text)
+    })
+}
 
 /// The instance's tags, and whether a binding was the first to tell them. A binding holds those of the call that made the
 /// TAP: tags changed on a stopped instance are told by no hook, but by the call that starts it. Ganeti gives tags in no
 /// order: the same tags in another order are the binding's.
 fn tags(heard: Option<&Heard>, recorded_at: u64, binding: Option<&Binding>) -> (Vec<String>, bool) {
-    let is_old = heard.is_none_or(|heard| heard.at < recorded_at);
+    let is_old = heard.is_none_or(|heard| heard.tags_at() < recorded_at);
     match (heard, binding) {
         (_, Some(binding)) if is_old => (binding.tags.clone(), true),
         (Some(heard), Some(binding)) if same(&binding.tags, &heard.tags) => {

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
+use super::configured::Pending;
 use super::counters::Figures;
 use super::environment::Heard;
 use super::round::{Finding, Standing};
@@ -14,44 +17,120 @@ use super::story::{Device, Part, Status, Story};
 pub fn status(status: &Status, now: u64) -> String {
     let mut text = match &status.agent {
         Some(figures) => agent(figures, now),
-        None => "snf-agent does not answer: nothing is put right\n".to_owned(),
+        None => {
+            "snf-agent does not answer, so nothing is put right: see `systemctl status snf-agent`\n"
+                .to_owned()
+        }
     };
     for problem in &status.problems {
         let _ = writeln!(text, "not read: {problem}");
     }
+    if status.taps.is_empty() {
+        text.push_str("\nno TAPs: snf-ifup has made none here that is left\n");
+        return text;
+    }
     text.push('\n');
-    let mut lines = vec![["TAP", "INSTANCE", "STANDING", "STEPS", "REASON"].map(str::to_owned)];
+    let mut lines = vec![["TAP", "INSTANCE", "STANDING", "STEPS", "REMARK"].map(str::to_owned)];
     lines.extend(status.taps.iter().map(|row| {
         [
             row.tap.clone(),
             row.instance.clone().unwrap_or_else(|| "-".to_owned()),
             row.standing.to_owned(),
             row.steps.to_string(),
-            row.reason.clone().unwrap_or_default(),
+            row.reason.clone().unwrap_or_else(|| pending(&row.pending)),
         ]
     }));
     text.push_str(&columns(&lines));
     text
 }
 
+/// What takes effect at the next start; empty for nothing.
+fn pending(pending: &[Pending]) -> String {
+    if pending.is_empty() {
+        return String::new();
+    }
+    let each: Vec<String> = pending.iter().map(ToString::to_string).collect();
+    format!("pending until the next start: {}", each.join(", "))
+}
+
 fn agent(figures: &Figures, now: u64) -> String {
-    let mut text = String::new();
-    let ago = now.saturating_sub(figures.looked_at) as f64 / 1000.0;
-    let took = figures.took_us as f64 / 1000.0;
-    let _ = writeln!(text, "looked at everything {ago:.1} s ago, in {took:.1} ms");
+    let mut text = match figures.looked_at {
+        0 => "not yet looked at everything\n".to_owned(),
+        at => format!(
+            "looked at everything {} ago, in {:.1} ms\n",
+            age(now.saturating_sub(at)),
+            figures.took_us as f64 / 1000.0
+        ),
+    };
     let _ = writeln!(
         text,
-        "restored {}, swept {}, failures {}, hooks {}, refused {}",
+        "since its start: TAPs put right {}, swept {}, failed {}; hooks heard {}, refused {}",
         figures.restored,
         figures.swept,
         figures.failures,
         figures.hooks,
         figures.hooks_refused.values().sum::<u64>()
     );
+    let publication = &figures.publication;
+    if publication.configured {
+        let stands = if publication.connected { "" } else { "not " };
+        let dropped: u64 = publication.dropped.values().sum();
+        let waiting = publication.waiting;
+        let _ = writeln!(
+            text,
+            "{stands}connected to the control plane, {waiting} messages wait, {dropped} dropped"
+        );
+    }
     for problem in &figures.problems {
         let _ = writeln!(text, "problem: {problem}");
     }
     text
+}
+
+/// What the operator does about a standing, if anything.
+fn next(standing: &str) -> Option<&'static str> {
+    match standing {
+        "drifted" => {
+            Some("the agent puts it right at its next look; `snf-agent reconcile` does now")
+        }
+        "gone" => Some(
+            "the agent takes away what is left at its next look; `snf-agent reconcile` does now",
+        ),
+        "failed" => Some("mend the reason: it is tried again at each look"),
+        "no_record" => Some("snf-ifup did not make it: it is not the agent's"),
+        "no_nic" => Some("left alone until Ganeti's files name it, or it is gone"),
+        "other_device" => {
+            Some("left alone: snf-ifup's next `up` of this name replaces what is left")
+        }
+        "busy" => Some("a call of snf-ifup is at work: ask again in a moment"),
+        _ => None,
+    }
+}
+
+/// Milliseconds, in the units that people think of.
+fn age(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{:.1} s", milliseconds as f64 / 1000.0),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// Bytes, in the units that people think of.
+fn bytes(count: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut scaled = count as f64;
+    let mut shown = format!("{count} bytes");
+    for unit in units {
+        scaled /= 1024.0;
+        if scaled < 1.0 {
+            break;
+        }
+        shown = format!("{scaled:.1} {unit}");
+    }
+    shown
 }
 
 /// One TAP.
@@ -62,6 +141,12 @@ pub fn story(story: &Story, now: u64) -> String {
     let _ = writeln!(text, "{} of {whose}: {}", story.tap, story.standing);
     if let Some(reason) = &story.reason {
         let _ = writeln!(text, "  {reason}");
+    }
+    if let Some(next) = next(story.standing) {
+        let _ = writeln!(text, "  {next}");
+    }
+    if !story.pending.is_empty() {
+        let _ = writeln!(text, "  {}", pending(&story.pending));
     }
     for warning in &story.warnings {
         let _ = writeln!(text, "  warning: {warning}");
@@ -115,8 +200,8 @@ pub fn heard(heard: &Heard, now: u64) -> String {
 }
 
 fn hooks(text: &mut String, heard: &Heard, now: u64) {
-    let ago = now.saturating_sub(heard.at) / 1000;
-    let _ = writeln!(text, "\nLast told by\n  {} {ago} s ago", heard.hook);
+    let ago = age(now.saturating_sub(heard.at));
+    let _ = writeln!(text, "\nLast told by\n  {}, {ago} ago", heard.hook);
     let tags = if heard.tags.is_empty() {
         "none".to_owned()
     } else {
@@ -144,9 +229,9 @@ fn device(text: &mut String, of: &Device) {
     for (side, way) in [("from", "rx"), ("to", "tx")] {
         let _ = writeln!(
             text,
-            "  {side} the VM: {} packets, {} bytes, {} dropped",
+            "  {side} the VM: {} packets, {}, {} dropped",
             count(&format!("{way}_packets")),
-            count(&format!("{way}_bytes")),
+            bytes(count(&format!("{way}_bytes"))),
             count(&format!("{way}_dropped"))
         );
     }
@@ -186,10 +271,9 @@ fn nfdhcpd(text: &mut String, value: &Value) {
         let ago = last
             .get("ago_ms")
             .and_then(Value::as_u64)
-            .unwrap_or_default() as f64
-            / 1000.0;
+            .unwrap_or_default();
         let (asked, outcome) = (word(last, "asked"), word(last, "outcome"));
-        let _ = writeln!(text, "  {asked} {ago:.3} s ago -> {outcome}");
+        let _ = writeln!(text, "  {asked}, {} ago -> {outcome}", age(ago));
     }
     let counts = list("outcomes").map(|count| {
         let number = count
@@ -236,21 +320,39 @@ pub fn plan(findings: &[Finding]) -> String {
     text
 }
 
-fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
+/// Rows in aligned columns, two spaces apart.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_bytes_are_in_the_units_of_people() {
+        for (milliseconds, shown) in [
+            (0, "0.0 s"),
+            (59_940, "59.9 s"),
+            (60_000, "1 min 0 s"),
+            (3_599_000, "59 min 59 s"),
+            (7_260_000, "2 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(age(milliseconds), shown);
+        }
+        for (count, shown) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(bytes(count), shown);
         }
     }
-    let mut text = String::new();
-    for line in lines {
-        let mut row = String::new();
-        for (width, cell) in widths.iter().zip(line) {
-            let _ = write!(row, "{cell:<width$}  ");
-        }
-        text.push_str(row.trim_end());
-        text.push('\n');
-    }
-    text
 }

@@ -2,18 +2,22 @@
 //! meanwhile, so that a call of snf-ifup and the agent never work on one TAP at a time.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ifup::apply::{apply, apply_all, chain};
-use ifup::host::{Host, HostError};
+use ifup::apply::{Perform, StepError, apply, apply_all, chain};
+use ifup::file::put_as_of;
+use ifup::host::{Host, HostError, records};
 use ifup::lock::{Lock, LockError, Purpose};
 use ifup::netlink::NetlinkError;
 use ifup::plan::{self, Plan, PlanError};
 use ifup::request::{IfName, Request, RequestError};
-use ifup::step::{Change, Step};
+use ifup::step::Step;
 
 use super::config::Config;
-use super::observe::{self, Ganeti, ObserveError};
-use super::reconcile::{Known, Verdict, Why, judge};
+use super::configured::Pending;
+use super::observe::{self, Ganeti};
+use super::reconcile::{Known, Verdict, Why, is_of_ifup, judge};
 use super::store::{Store, StoreError};
 
 /// What became of one TAP.
@@ -23,12 +27,18 @@ pub struct Finding {
     pub tap: IfName,
     /// Whose it is, as far as that is known.
     pub instance: Option<String>,
+    /// Which of the instance's NICs it is, as Ganeti numbers those of the running instance.
+    pub index: Option<u32>,
+    /// The NIC's hardware address.
+    pub mac: Option<String>,
     /// How it stands.
     pub standing: Standing,
     /// The steps that were done, or would be.
     pub steps: Vec<Step>,
     /// What the operator should know of it.
     pub warnings: Vec<String>,
+    /// What is configured and takes effect at the instance's next start.
+    pub pending: Vec<Pending>,
 }
 
 /// How a TAP stands.
@@ -95,12 +105,14 @@ pub enum Mode {
     Tell,
 }
 
-/// The TAPs to look at: those with a record.
+/// The TAPs to look at: those with a record, and those with a binding, which outlives records.
 ///
 /// # Errors
 /// The records cannot be listed.
-pub fn all(config: &Config) -> Result<BTreeSet<IfName>, ObserveError> {
-    Ok(observe::recorded_taps(&config.ifup)?.into_iter().collect())
+pub fn all(config: &Config) -> Result<BTreeSet<IfName>, HostError> {
+    let mut taps: BTreeSet<IfName> = records::taps(&config.ifup)?.into_iter().collect();
+    taps.extend(observe::bound_taps(&config.ifup));
+    Ok(taps)
 }
 
 /// Looks at one TAP.
@@ -116,9 +128,12 @@ pub fn look(
     let mut finding = Finding {
         tap: tap.clone(),
         instance: None,
+        index: None,
+        mac: None,
         standing: Standing::Sound,
         steps: Vec::new(),
         warnings: Vec::new(),
+        pending: Vec::new(),
     };
     if let Err(error) = finding.look(host, ganeti, store, config, mode) {
         finding.standing = Standing::Failed(chain(&error));
@@ -148,8 +163,12 @@ impl Finding {
         };
         let recorded = observe::recorded(&self.tap, &config.ifup);
         let link = host.netlink.link(&self.tap).map_err(LookError::Link)?;
-        let binding = observe::binding(&self.tap, &config.ifup);
-        let binding = binding.and_then(|text| text.parse().ok());
+        let text = observe::binding(&self.tap, &config.ifup);
+        let is_nobodys = recorded.is_none() && link.is_none();
+        if is_nobodys && text.as_deref().is_some_and(is_of_ifup) {
+            return self.sweep(host, config, mode);
+        }
+        let binding = text.and_then(|text| text.parse().ok());
         let known = Known {
             tap: &self.tap,
             recorded: recorded.as_ref(),
@@ -167,14 +186,21 @@ impl Finding {
                 instance,
                 variables,
                 learnt,
+                pending,
                 ..
             } => {
-                self.instance = Some(instance);
                 if let Some(learnt) = learnt.filter(|_| mode == Mode::Mend) {
-                    store.learn(&learnt)?;
+                    store.learn(&instance, learnt)?;
                 }
+                self.instance = Some(instance);
+                self.pending = pending;
+                let index = variables.get("INTERFACE_INDEX");
+                self.index = index.and_then(|index| index.parse().ok());
+                self.mac = variables.get("MAC").cloned();
                 let request = Request::from_variables(&variables, &config.ifup.tags)?;
-                self.restore(host, &request, config, mode)?;
+                // Only what has a record lives.
+                let came_up = recorded.map_or(0, |recorded| recorded.at);
+                self.restore(host, &request, came_up, config, mode)?;
             }
         }
         Ok(())
@@ -182,9 +208,7 @@ impl Finding {
 
     fn sweep(&mut self, host: &mut Host, config: &Config, mode: Mode) -> Result<(), LookError> {
         let facts = host.facts_of_tap(&self.tap, &config.ifup)?;
-        let mut plan = plan::down(&self.tap, &facts, &config.ifup);
-        plan.steps
-            .retain(|step| !is_anothers(step, &self.tap, config));
+        let plan = plan::down(&self.tap, &facts, &config.ifup);
         self.standing = Standing::Gone;
         if mode == Mode::Mend
             && let Err(errors) = apply_all(host, &plan.steps)
@@ -200,6 +224,7 @@ impl Finding {
         &mut self,
         host: &mut Host,
         request: &Request,
+        came_up: u64,
         config: &Config,
         mode: Mode,
     ) -> Result<(), LookError> {
@@ -210,8 +235,13 @@ impl Finding {
             return Ok(());
         }
         self.standing = Standing::Drifted;
+        let mut repair = Repair {
+            record: plan::record_path(&self.tap, &config.ifup),
+            came_up: UNIX_EPOCH + Duration::from_millis(came_up),
+            host,
+        };
         if mode == Mode::Mend
-            && let Err(error) = apply(host, &steps)
+            && let Err(error) = apply(&mut repair, &steps)
         {
             self.standing = Standing::Failed(chain(&error));
         }
@@ -220,17 +250,24 @@ impl Finding {
     }
 }
 
-/// Whether a step takes away a proxy entry that another TAP's record names: an instance that is started again at once has
-/// its addresses on other TAPs, before what it left is swept.
-fn is_anothers(step: &Step, tap: &IfName, config: &Config) -> bool {
-    let Step::Proxy(Change::Delete, proxy) = step else {
-        return false;
-    };
-    let others = observe::recorded_taps(&config.ifup).unwrap_or_default();
-    others.iter().filter(|other| *other != tap).any(|other| {
-        observe::recorded(other, &config.ifup)
-            .is_some_and(|recorded| recorded.record.proxies.contains(proxy))
-    })
+/// The kernel; but a record that is written anew keeps its time, which says when the TAP came up: what hooks said since is
+/// younger, whatever was put right.
+struct Repair<'a> {
+    host: &'a mut Host,
+    record: PathBuf,
+    came_up: SystemTime,
+}
+
+impl Perform for Repair<'_> {
+    fn perform(&mut self, step: &Step) -> Result<(), StepError> {
+        if let Step::File { path, after, .. } = step
+            && let Some(text) = after
+            && *path == self.record
+        {
+            return Ok(put_as_of(path, text, self.came_up)?);
+        }
+        self.host.perform(step)
+    }
 }
 
 /// The kind of a step, as the metrics count it.

@@ -6,17 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ifup::apply::chain;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::counters::{Counters, more};
-use super::daemon::Nudge;
+use super::daemon::{Nudge, now};
 use super::environment::{MESSAGE_MAX, Refusal, Told, told};
+use super::outbox::{Outbox, Sender};
 use super::store::Store;
 use crate::hook::GREETING;
+use crate::progress;
 
 /// The line that asks for the figures; the answer is JSON.
 pub const FIGURES: &str = "figures\n";
@@ -37,6 +39,8 @@ pub struct Intake {
     pub counters: Arc<Counters>,
     /// Whom to wake.
     pub nudges: mpsc::SyncSender<Nudge>,
+    /// Who tells the control plane; `None`: nobody does.
+    pub outbox: Option<Arc<Outbox>>,
 }
 
 /// The socket that systemd holds for us, or one of our own at `path`, open to root only.
@@ -121,14 +125,32 @@ async fn converse(mut stream: UnixStream, intake: Arc<Intake>) {
         let _ = stream.write_all(&answer).await;
         return;
     }
-    let body = body(&mut stream, &line).await;
+    let is_progress = line.starts_with(progress::GREETING.as_bytes());
+    let greeting = if is_progress {
+        progress::GREETING
+    } else {
+        GREETING
+    };
+    let body = body(&mut stream, &line, greeting).await;
+    // Whoever spoke has gone on: Ganeti is asked behind their back.
+    let sender = match &intake.outbox {
+        Some(outbox) => Some(Sender::of(&outbox.membership).await),
+        None => None,
+    };
     // Off the loop: a disk may be slow.
-    let _ = tokio::task::spawn_blocking(move || intake.take(body)).await;
+    let taken = tokio::task::spawn_blocking(move || {
+        if is_progress {
+            intake.take_progress(body, sender.as_ref());
+        } else {
+            intake.take(body, sender.as_ref());
+        }
+    });
+    let _ = taken.await;
 }
 
-async fn body(stream: &mut UnixStream, line: &[u8]) -> Result<Vec<u8>, Refusal> {
+async fn body(stream: &mut UnixStream, line: &[u8], greeting: &str) -> Result<Vec<u8>, Refusal> {
     let length = std::str::from_utf8(line).ok().and_then(|line| {
-        line.strip_prefix(GREETING)?
+        line.strip_prefix(greeting)?
             .strip_suffix('\n')?
             .parse()
             .ok()
@@ -136,7 +158,7 @@ async fn body(stream: &mut UnixStream, line: &[u8]) -> Result<Vec<u8>, Refusal> 
     let Some(announced) = length else {
         return Err(Refusal::Malformed {
             variable: "the greeting".to_owned(),
-            reason: "not a hook's",
+            reason: "neither a hook's nor the progress monitor's",
         });
     };
     if announced > MESSAGE_MAX {
@@ -154,16 +176,8 @@ async fn body(stream: &mut UnixStream, line: &[u8]) -> Result<Vec<u8>, Refusal> 
 
 impl Intake {
     /// Keeps what a hook said, and wakes who acts on it.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "when it was said is kept with it"
-    )]
-    fn take(&self, body: Result<Vec<u8>, Refusal>) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let told = match body.and_then(|body| told(&body, now)) {
+    fn take(&self, body: Result<Vec<u8>, Refusal>, sender: Option<&Sender>) {
+        let told = match body.and_then(|body| told(&body, now())) {
             Ok(told) => told,
             Err(refusal) => {
                 tracing::warn!(reason = %refusal, "a hook's environment was refused");
@@ -191,5 +205,26 @@ impl Intake {
         }
         // Full: everything is going to be looked at anyway.
         let _ = self.nudges.try_send(Nudge::Instance(instance.clone()));
+        if let (Some(outbox), Some(sender)) = (&self.outbox, sender) {
+            outbox.hook(&told, sender);
+        }
+    }
+
+    /// Spools what the progress monitor said.
+    fn take_progress(&self, body: Result<Vec<u8>, Refusal>, sender: Option<&Sender>) {
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => {
+                tracing::debug!(reason = %refusal, "progress was refused");
+                let mut figures = self.counters.figures();
+                let refused = &mut figures.publication.progress_refused;
+                more(refused, refusal.label());
+                return;
+            }
+        };
+        // Without a control plane there is nobody to tell.
+        if let (Some(outbox), Some(sender)) = (&self.outbox, sender) {
+            outbox.progress(&body, sender, now());
+        }
     }
 }

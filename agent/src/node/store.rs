@@ -6,7 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::environment::{Heard, Told, is_instance_name};
+use super::environment::{Heard, IFUP, Told, is_instance_name};
+use super::reconcile::Learnt;
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -72,18 +73,34 @@ impl Store {
         }
     }
 
-    /// Keeps what was learnt otherwise, unless a hook has spoken since.
+    /// Keeps tags that were learnt otherwise, unless a hook has spoken since; what hooks said besides stays.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn learn(&self, learnt: &Heard) -> Result<(), StoreError> {
+    pub fn learn(&self, instance: &str, learnt: Learnt) -> Result<(), StoreError> {
         let _one = self.writing.lock();
         // What cannot be read is as good as never said.
-        let known = self.read(&learnt.instance).ok().flatten();
-        if known.is_some_and(|known| known.at >= learnt.at) {
+        let known = self.read(instance).ok().flatten();
+        if known
+            .as_ref()
+            .is_some_and(|known| known.tags_at() >= learnt.at)
+        {
             return Ok(());
         }
-        self.write(learnt)
+        let nothing = || Heard {
+            instance: instance.to_owned(),
+            hook: IFUP.to_owned(),
+            at: learnt.at,
+            primary: None,
+            tags: Vec::new(),
+            tags_learnt: None,
+            nics: Vec::new(),
+        };
+        self.write(&Heard {
+            tags: learnt.tags,
+            tags_learnt: Some(learnt.at),
+            ..known.unwrap_or_else(nothing)
+        })
     }
 
     /// What was said of an instance; `None` if nothing was.
@@ -127,6 +144,19 @@ impl Store {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Forgets an instance if the last word on it was spoken before a moment, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self, instance: &str, before: u64) -> Result<(), StoreError> {
+        let _one = self.writing.lock();
+        // What cannot be read is of no use.
+        match self.read(instance) {
+            Ok(Some(heard)) if heard.at >= before => Ok(()),
+            Ok(_) | Err(_) => self.remove(instance),
+        }
     }
 
     /// Forgets an instance; twice is as good as once.
@@ -176,7 +206,8 @@ mod tests {
             at: 1,
             primary: None,
             tags: vec!["synnefo:hostname:web".into()],
-            nics: Vec::new(),
+            tags_learnt: None,
+            nics: vec![[("MAC".to_owned(), "aa:00:77:00:00:01".to_owned())].into()],
         }
     }
 
@@ -192,14 +223,16 @@ mod tests {
             again.read("a.example.org").unwrap(),
             Some(heard("a.example.org"))
         );
-        let late = Heard {
-            at: 0,
-            tags: Vec::new(),
-            ..heard("a.example.org")
+        let learn = |tag: &str, at| {
+            let tags = vec![tag.to_owned()];
+            again.learn("a.example.org", Learnt { tags, at }).unwrap();
+            again.read("a.example.org").unwrap().unwrap()
         };
-        again.learn(&late).unwrap();
-        let kept = again.read("a.example.org").unwrap().unwrap();
-        assert_eq!(kept.tags, ["synnefo:hostname:web"]);
+        assert_eq!(learn("late", 0), heard("a.example.org"));
+        let learnt = learn("new", 9);
+        assert_eq!(learnt.tags, ["new"]);
+        assert_eq!((learnt.at, learnt.nics), (1, heard("a.example.org").nics));
+        assert_eq!(learn("late", 8).tags, ["new"]);
         let to = heard("b.example.org");
         let from = "a.example.org".to_owned();
         again.take(&Told::Rename { from, to }).unwrap();

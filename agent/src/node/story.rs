@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use ifup::apply::chain;
 use ifup::facts::HostFacts;
 use ifup::host::{Host, HostError};
 use ifup::plan::{Setting, Wiring, wiring};
@@ -18,9 +17,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::config::Config;
+use super::configured::Pending;
 use super::counters::Figures;
 use super::environment::Heard;
-use super::observe::{self, Ganeti, ObserveError};
+use super::observe::{self, Ganeti};
 use super::reconcile::{Known, Verdict, judge};
 use super::round::{Finding, Mode, Standing, all, look};
 use super::socket::FIGURES;
@@ -49,6 +49,8 @@ pub struct Story {
     pub plan: Vec<String>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// What is configured and takes effect at the instance's next start.
+    pub pending: Vec<Pending>,
     /// What nfdhcpd tells of the TAP (`nfdhcpd ctl show --json`).
     pub nfdhcpd: Option<Value>,
     /// Why it tells nothing.
@@ -109,6 +111,8 @@ pub struct Row {
     pub reason: Option<String>,
     /// How many steps the agent would take now.
     pub steps: usize,
+    /// As in [`Story`].
+    pub pending: Vec<Pending>,
 }
 
 /// How long nfdhcpd and the agent may take to answer.
@@ -127,12 +131,9 @@ const STATISTICS: [&str; 6] = [
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
 pub enum StoryError {
-    /// The kernel.
+    /// The kernel, or snf-ifup's records.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The records.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
 }
 
 /// The eyes that stories are gathered with.
@@ -193,6 +194,7 @@ impl Teller {
                 standing: finding.standing.label(),
                 reason: reason(&finding.standing),
                 steps: finding.steps.len(),
+                pending: finding.pending,
             }
         });
         let taps = taps.collect();
@@ -281,6 +283,7 @@ impl Teller {
             parts: parts.unwrap_or_default(),
             plan: finding.steps.iter().map(ToString::to_string).collect(),
             warnings: finding.warnings,
+            pending: finding.pending,
             nfdhcpd,
             nfdhcpd_error,
         }
@@ -398,10 +401,4 @@ fn ask(socket: &Path, line: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-/// An error with its reasons, on one line.
-#[must_use]
-pub fn told(error: &StoryError) -> String {
-    chain(error)
 }

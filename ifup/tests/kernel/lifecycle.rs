@@ -217,6 +217,37 @@ fn a_reused_name_keeps_nothing_of_its_predecessor() {
     });
 }
 
+/// Ganeti starts an instance on another TAP before it says that the first one goes down.
+#[test]
+fn an_address_that_moved_to_another_tap_is_answered_for_until_that_goes() {
+    in_namespace(|| {
+        let _others = others();
+        let before = snapshot("tap");
+        let proxies = || ip("-6 neigh show proxy");
+        let (first, second) = (Tap::open("tap0"), Tap::open("tap1"));
+        Nic::routed("tap0", 2).run("up");
+        let with = proxies();
+        assert_ne!(with, "");
+        Nic::routed("tap1", 2).run("up");
+        drop(first);
+        let plan = Nic::routed("tap0", 2).run("--dry-run down");
+        assert!(!plan.contains("neigh del"), "{plan}");
+        Nic::routed("tap0", 2).run("down");
+        assert_eq!(proxies(), with, "tap1 has the address");
+        // The name comes again for another address.
+        let first = Tap::open("tap0");
+        Nic::routed("tap0", 2).run("up");
+        Nic::routed("tap0", 3).run("up");
+        let now = proxies();
+        assert!(with.lines().all(|line| now.contains(line)), "{now}");
+        drop(first);
+        Nic::routed("tap0", 3).run("down");
+        drop(second);
+        Nic::routed("tap1", 2).run("down");
+        assert_same(&before, &snapshot("tap"), "without either NIC");
+    });
+}
+
 /// `down` comes with the guest still running (ACPI power-down, every 5 s): it keeps its network until it is gone.
 #[test]
 fn down_of_a_running_guest_waits_until_it_is_gone() {

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use nfdhcpd::config::Config;
-use nfdhcpd::responder::{self, Attachment, Decision, Served};
+use nfdhcpd::responder::{self, Attachment, Decision, Served, ndp};
 use nfdhcpd::wire::ip::{self, Link};
 use nfdhcpd::wire::{Frame, Inbound, Protocol};
 use nfdhcpd_binding::{Binding, MacAddr};
@@ -18,8 +18,10 @@ use nfdhcpd_binding::{Binding, MacAddr};
 const VM: MacAddr = MacAddr([0xaa, 0x00, 0x00, 0x51, 0xad, 0xbc]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
+/// The bridge of the bridged VM.
+const BRIDGE: u32 = 7;
+
 const CONFIGURATION: &str = r#"
-router = "host"
 nameservers = ["192.0.2.53", "2001:db8::53"]
 domain = "example.org"
 domain_search = ["example.org", "example.net"]
@@ -53,16 +55,25 @@ OPT224=text:for-this-vm-only
 OPT252=text:http://wpad.example.org/wpad.dat
 ";
 
-static SERVED: LazyLock<Served> = LazyLock::new(|| {
-    let binding: Binding = BINDING.parse().expect("the binding is sound");
-    let config = Config::parse(CONFIGURATION, "fuzz".as_ref()).expect("so is the configuration");
-    Served::new(&binding, Attachment::Routed, &config.settings)
+/// A routed VM, whose router this host is, and a bridged one, whose routers are its network's.
+static SERVED: LazyLock<[Served; 2]> = LazyLock::new(|| {
+    let serve = |router: &str, attachment| {
+        let binding: Binding = BINDING.parse().expect("the binding is sound");
+        let text = format!("router = {router:?}\n{CONFIGURATION}");
+        let config = Config::parse(&text, "fuzz".as_ref()).expect("so is the configuration");
+        Served::new(&binding, attachment, &config.settings)
+    };
+    [
+        serve("host", Attachment::Routed),
+        serve("network", Attachment::Bridged { bridge: BRIDGE }),
+    ]
 });
 
 /// The first byte selects: bits 0 and 1 the protocol, bit 2 sound headers around the rest, which is then the payload of
 /// UDP, or the ICMPv6 message behind its header; without bit 2 the rest is the packet.
 ///
-/// Never panics; a reply goes to the VM or to all on its link, and gives no other address than its own.
+/// Never panics; a reply goes to the VM or to all on its link, and gives no other address than its own. A bridged VM's
+/// solicitation is passed on to all routers of its network alone, in the VM's name.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((&selector, rest)) = bytes.split_first() else {
         return;
@@ -93,10 +104,28 @@ pub(crate) fn check(bytes: &[u8]) {
         payload,
     };
     let mut out = Frame::new();
-    let decision = responder::answer(&SERVED, &inbound, &mut out);
-    if let Decision::Reply(_) = decision {
-        check_reply(protocol, out.as_slice());
+    for served in SERVED.iter() {
+        let decision = responder::answer(served, &inbound, &mut out);
+        if let Decision::Reply(_) = decision {
+            check_reply(protocol, out.as_slice());
+        }
+        let is_solicited = matches!(decision, Decision::Reply(_) | Decision::Advertise);
+        if protocol == Protocol::RouterSolicitation
+            && is_solicited
+            && let Some(bridge) = ndp::pass_on(served, &inbound, &mut out)
+        {
+            assert_eq!(bridge, BRIDGE);
+            check_passed(out.as_slice());
+        }
     }
+}
+
+fn check_passed(frame: &[u8]) {
+    let to_all_routers = [0x33, 0x33, 0, 0, 0, 2];
+    assert_eq!(frame[..6], to_all_routers);
+    assert_eq!(frame[6..12], VM.octets());
+    let packet = ip::Ipv6Packet::read(&frame[ip::ETHERNET_HEADER..]).expect("sound headers");
+    assert!(packet.icmpv6(true).is_ok(), "a wrong checksum");
 }
 
 fn wrap(packet: &mut Frame, protocol: Protocol, payload: &[u8]) -> bool {

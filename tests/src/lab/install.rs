@@ -20,8 +20,22 @@ struct Installed {
     own: &'static [(&'static str, &'static str)],
 }
 
-/// eventd's configuration: the defaults but for the broker.
+/// eventd's configuration: the defaults but for the broker, and what looks inside. The journal's token is `secret`.
 const EVENTD: &str = "\
+metrics = \"127.0.0.1:9548\"
+
+[amqp]
+hosts = [\"amqp://cluster:publish@192.168.77.20\"]
+
+[pull]
+listen = \"127.0.0.1:9549\"
+token_sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"
+";
+
+/// The agent's: the defaults but for the broker, and reports that come soon.
+const AGENT: &str = "\
+transport = \"amqp\"
+report = 10
 [amqp]
 hosts = [\"amqp://synnefo:secret@192.168.77.20\"]
 ";
@@ -75,13 +89,16 @@ const PROGRAMS: &[Installed] = &[
     },
     Installed {
         name: "snf-agent",
-        files: &[
-            ("snf-agent.toml", "/etc/snf/snf-agent.toml"),
-            (
-                "systemd/snf-agent.service",
-                "/usr/lib/systemd/system/snf-agent.service",
-            ),
-        ],
+        files: &[(
+            "systemd/snf-agent.service",
+            "/usr/lib/systemd/system/snf-agent.service",
+        )],
+        links: &[],
+        own: &[("/etc/snf/snf-agent.toml", AGENT)],
+    },
+    Installed {
+        name: "snf-progress-monitor",
+        files: &[],
         links: &[],
         own: &[],
     },

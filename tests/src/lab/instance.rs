@@ -164,7 +164,20 @@ impl<'a> Instance<'a> {
         self.act(&["remove", "-f", "--shutdown-timeout=0"])
     }
 
-    fn act(&self, words: &[&str]) -> Result<()> {
+    /// Gives it a tag. No hook hears of that.
+    ///
+    /// # Errors
+    /// When the job fails.
+    pub fn tag(&self, tag: &str) -> Result<()> {
+        let words = ["add-tags", &self.name, tag];
+        self.lab.master()?.run("gnt-instance", &words).map(|_| ())
+    }
+
+    /// Runs `gnt-instance` with `words` and its name.
+    ///
+    /// # Errors
+    /// When the job fails, or cannot be submitted.
+    pub fn act(&self, words: &[&str]) -> Result<()> {
         let words = [words, &[self.name.as_str()]].concat();
         self.lab.master()?.run("gnt-instance", &words).map(|_| ())
     }

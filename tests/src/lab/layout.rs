@@ -16,10 +16,24 @@ pub const CLUSTER_ADDRESS: &str = "192.168.77.10";
 pub const BROKER: &str = "broker";
 /// The broker's address, on the nodes' network; it listens at AMQP's port, 5672.
 pub const BROKER_ADDRESS: &str = "192.168.77.20";
-/// Who may do everything at the broker.
+/// Who may do everything at the broker: the control plane, which declares the topology and consumes.
 pub const BROKER_USER: &str = "synnefo";
 /// And with which password.
 pub const BROKER_PASSWORD: &str = "secret";
+/// As whom the cluster's nodes publish: to the one exchange, and nothing else.
+pub const PUBLISHER: &str = "cluster";
+/// And with which password.
+pub const PUBLISHER_PASSWORD: &str = "publish";
+
+/// What our names begin with.
+pub const PREFIX: &str = "snf-";
+
+/// Where eventd serves its metrics, on each node.
+pub const EVENTD_METRICS: &str = "127.0.0.1:9548";
+/// Where eventd tells its journal, on each node.
+pub const EVENTD_JOURNAL: &str = "127.0.0.1:9549";
+/// Who knows this may ask for the journal.
+pub const JOURNAL_TOKEN: &str = "secret";
 
 /// The switch's address, on the nodes' network.
 pub const SWITCH_ADDRESS: &str = "192.168.77.254";

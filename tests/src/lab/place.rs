@@ -20,9 +20,10 @@ pub(super) const MARKER: &str = "/etc/snf-lab-place";
 /// The exit status of a program that was not started because the marker is not there.
 const NOT_THERE: i32 = 125;
 
-/// Looks for the marker, which is `$0`, then becomes the program.
+/// Looks for the marker, which is `$0`, then becomes the program, by the place's own clock if it has one.
 const CHECK: &str = "[ \"$(cat /etc/snf-lab-place 2>/dev/null)\" = \"$0\" ] || \
-    { echo \"this is not the lab's place '$0'\" >&2; exit 125; }; exec \"$@\"";
+    { echo \"this is not the lab's place '$0'\" >&2; exit 125; }; \
+    if [ -e /etc/snf-lab-clock ]; then . /etc/snf-lab-clock; fi; exec \"$@\"";
 
 /// A node, or the switch.
 #[derive(Debug, Clone)]
@@ -145,6 +146,19 @@ impl Place {
         self.run("rm", &["-f", &format!("{STOPPED}/{name}")])?;
         wait::until(&format!("{}: {name} runs", self.name), wait::SOON, || {
             Ok(self.service(name).is_some())
+        })
+    }
+
+    /// Ends a service of ours as a crash would, all of it at once, and keeps it down.
+    ///
+    /// # Errors
+    /// When it does not run, or cannot be ended.
+    pub fn kill_service(&self, name: &str) -> Result<()> {
+        let pid = self.service(name).context("the service runs")?;
+        self.write(&format!("{STOPPED}/{name}"), "")?;
+        self.run("kill", &["-KILL", &pid.to_string()])?;
+        wait::until(&format!("{}: {name} ends", self.name), wait::SOON, || {
+            Ok(self.service(name).is_none())
         })
     }
 

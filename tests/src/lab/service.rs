@@ -2,7 +2,8 @@
 //!
 //! Read are `ExecStartPre`, `ExecStart`, `User`, `Group`, `SupplementaryGroups`, `CapabilityBoundingSet`,
 //! `AmbientCapabilities`, `NoNewPrivileges`, `WorkingDirectory`, `RuntimeDirectory`, `StateDirectory` and their modes, and `RestartSec`; what
-//! restricts a program further (file system, system calls) is not applied here. A service that ends is started again,
+//! restricts a program further (file system, system calls) is not applied here. `Environment` of drop-ins below
+//! [`DROP_INS`] is read at each start. A service that ends is started again,
 //! unless the file `/run/snf-lab/stopped/NAME` is there: making it stops the service, removing it starts it. The process
 //! number of one that runs is in `/run/snf-lab/running/NAME`.
 
@@ -25,6 +26,9 @@ pub(super) const STOPPED: &str = "/run/snf-lab/stopped";
 
 /// The process numbers of services that run, a file each, in a node.
 pub(super) const RUNNING: &str = "/run/snf-lab/running";
+
+/// Where an operator adds to a unit: `NAME.service.d/ANY.conf`.
+pub(super) const DROP_INS: &str = "/etc/systemd/system";
 
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a service may take to end.
@@ -152,6 +156,7 @@ impl Service {
         let child = self
             .unit
             .command(&self.unit.start)?
+            .envs(added_environment(&self.name)?)
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0)
@@ -163,6 +168,27 @@ impl Service {
             .with_context(|| format!("write {}", file.display()))?;
         Ok(())
     }
+}
+
+/// What drop-ins set in a service's environment: one variable a line, `Environment=NAME=value` or in double quotes.
+fn added_environment(name: &str) -> Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    let Ok(entries) = fs::read_dir(format!("{DROP_INS}/{name}.service.d")) else {
+        return Ok(variables);
+    };
+    for entry in entries {
+        let text = fs::read_to_string(entry?.path())?;
+        let set = text.lines().filter_map(|line| {
+            let (variable, value) = line
+                .strip_prefix("Environment=")?
+                .trim()
+                .trim_matches('"')
+                .split_once('=')?;
+            Some((variable.to_owned(), value.to_owned()))
+        });
+        variables.extend(set);
+    }
+    Ok(variables)
 }
 
 /// What a unit file says, as far as it is read.

@@ -1,6 +1,7 @@
 //! What is accepted, and what is said of the rest.
 
 use super::*;
+use crate::transport::settings::Url;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("eventd.toml")).map_err(|error| error.to_string())
@@ -15,7 +16,7 @@ fn the_least_is_a_broker() {
     assert_eq!(config.prefixes, ["snf-".parse().unwrap()]);
     assert_eq!(config.ganeti.list_interval, Duration::from_secs(60));
     assert_eq!(config.node, None);
-    let Transport::Amqp(amqp) = config.transport else {
+    let Way::Amqp(amqp) = config.transport else {
         panic!("another transport");
     };
     assert_eq!(amqp.hosts.len(), 2);
@@ -43,7 +44,7 @@ fn passwords_may_be_in_a_file_of_their_own() {
         "[amqp]\nhosts = [\"amqp://snf@broker\"]\npassword_file = {:?}",
         file.display()
     );
-    let Transport::Amqp(amqp) = parse(&text).unwrap().transport else {
+    let Way::Amqp(amqp) = parse(&text).unwrap().transport else {
         panic!("another transport");
     };
     assert_eq!(amqp.hosts[0].authority.userinfo.password, "s3cret/@");
@@ -60,8 +61,7 @@ fn https_needs_a_token_and_an_authority() {
             token.display()
         ))
     };
-    let Transport::Https(settings) = https("http://127.0.0.1:8080/api/", "").unwrap().transport
-    else {
+    let Way::Https(settings) = https("http://127.0.0.1:8080/api/", "").unwrap().transport else {
         panic!("another transport");
     };
     assert_eq!(

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ifup::apply::chain;
 use snf_events::message::{Missing, Place};
 use snf_events::{Message, Sequence};
 
-use super::Outgoing;
 use crate::eventd::counters::Counters;
-use crate::eventd::daemon::chain;
 use crate::eventd::journal::View;
 use crate::eventd::journal::record::Record;
 use crate::eventd::luxi::{self, Found, LuxiError, QuerySocket, Wanted};
 use crate::eventd::scribe::unix_milliseconds;
+use crate::transport::{Outgoing, Ticket};
 
 /// After an answer that took too long, Ganeti is left alone for so many milliseconds: events do not wait for it.
 const RESPITE: u64 = 10_000;
@@ -131,12 +131,14 @@ impl Composer {
                 .map_or_else(String::new, |key| key.to_string());
         }
         Outgoing {
-            number: record.number,
+            ticket: Ticket(record.number.0),
+            epoch: view.epoch().clone(),
             sequence: record.sequence,
             prefix: record.subject.prefix,
             key: record.key,
             id,
             body: message.encode(),
+            mandatory: true,
         }
     }
 }

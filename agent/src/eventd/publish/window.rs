@@ -8,11 +8,12 @@ use snf_events::{Prefix, Sequence};
 use tokio::time::Instant;
 
 use super::compose::Composer;
-use super::{Outcome, Outgoing, PAUSE_MAX, WINDOW};
+use super::{PAUSE_MAX, WINDOW};
 use crate::eventd::counters::Counters;
 use crate::eventd::journal::View;
 use crate::eventd::journal::read::Reader;
 use crate::eventd::journal::record::{Number, Record};
+use crate::transport::{Outcome, Outgoing};
 
 /// Events read, and composed, at once.
 const BATCH: usize = 64;

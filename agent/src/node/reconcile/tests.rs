@@ -1,6 +1,7 @@
 //! Which TAPs are whose, and what becomes of them.
 
 use super::*;
+use crate::node::environment::{Told, told};
 use crate::node::runtime;
 
 fn tap(name: &str) -> IfName {
@@ -56,6 +57,7 @@ fn heard(at: u64, tags: &[&str]) -> Heard {
         at,
         primary: None,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        tags_learnt: None,
         nics: Vec::new(),
     }
 }
@@ -185,4 +187,158 @@ fn the_newest_word_on_tags_counts() {
         told("b a", false)
     );
     assert_eq!(is(None, None), told("", false));
+}
+
+/// What a recorded hook of k1 told at 200, with changes, judged for a NIC that was made at 100 as the runtime file says:
+/// what the NIC is to be, and what waits for the next start.
+fn judged(changes: &[(&str, &str)], at: u64) -> (Variables, String) {
+    let mut text = include_str!("../../../tests/hooks/instance-modify-post.env").to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let body = text.replace('\n', "\0").into_bytes();
+    let Ok(Told::Keep(heard)) = told(&body, at) else {
+        panic!("a modified instance is kept");
+    };
+    let runtime = r#"[[], [{"mac": "aa:00:77:51:ad:bc", "ip": "10.77.0.2",
+        "uuid": "ff7053d8-b2ff-464a-8f68-c9da6aa35a20", "network": "2eb2d251-135d-4540-88ac-679ea0674d7f",
+        "nicparams": {"mode": "bridged", "link": "br0", "vlan": ""},
+        "netinfo": {"name": "netbr", "uuid": "2eb2d251-135d-4540-88ac-679ea0674d7f", "network": "10.77.0.0/24",
+            "gateway": "10.77.0.254", "mac_prefix": "aa:00:77", "tags": ["old"]}},
+        {"mac": "aa:00:00:fc:bf:3a", "ip": "10.78.0.2", "network": "cc29c15e-70b4-4798-a981-7e0965488a5c",
+        "nicparams": {"mode": "routed", "link": "rt_tbl"}, "netinfo": {"name": "netrt"}}]]"#;
+    let ganeti = Ganeti {
+        instances: [("k1.gnt.test".to_owned(), runtime::nics(runtime).unwrap())].into(),
+        ..Ganeti::default()
+    };
+    let (tap, recorded) = (tap("tap0"), recorded("ifindex 4\n"));
+    let link = link("fe:00:77:51:ad:bc");
+    let known = Known {
+        tap: &tap,
+        recorded: Some(&recorded),
+        link: Some(&link),
+        binding: None,
+    };
+    match judge(&known, &ganeti, |_| Some(heard)) {
+        Verdict::Lives {
+            variables, pending, ..
+        } => {
+            let pending: Vec<String> = pending.iter().map(ToString::to_string).collect();
+            (variables, pending.join(", "))
+        }
+        Verdict::Gone | Verdict::Left(_) => panic!("it lives"),
+    }
+}
+
+#[test]
+fn a_network_is_as_the_last_hook_told_it() {
+    let of = |variables: &Variables, name: &str| variables.get(name).cloned();
+    let (variables, pending) = judged(&[], 200);
+    let is = |name: &str, value: &str| {
+        assert_eq!(of(&variables, name).as_deref(), Some(value), "{name}");
+    };
+    is("NETWORK_TAGS", "nfdhcpd private-filtered");
+    is("NETWORK_GATEWAY", "10.77.0.1");
+    is("NETWORK_SUBNET6", "2001:db8:77::/64");
+    is("IP", "10.77.0.2");
+    assert_eq!(pending, "");
+    // What the network has no more is gone.
+    let without = "GANETI_POST_INSTANCE_NIC0_NETWORK_GATEWAY=10.77.0.1\n";
+    let (variables, _) = judged(&[(without, "")], 200);
+    assert_eq!(of(&variables, "NETWORK_GATEWAY"), None);
+    // Started since: snf-ifup was told what is newer.
+    let (variables, pending) = judged(&[("NIC0_IP=10.77.0.2", "NIC0_IP=10.77.0.9")], 99);
+    assert_eq!(of(&variables, "NETWORK_TAGS").as_deref(), Some("old"));
+    assert_eq!(pending, "");
+}
+
+#[test]
+fn what_was_changed_without_hotplug_waits_for_the_next_start() {
+    let uuid = "POST_INSTANCE_NIC0_NETWORK_UUID=2eb2d251-135d-4540-88ac-679ea0674d7f";
+    for (from, to, tags, pending) in [
+        (
+            "POST_INSTANCE_NIC0_IP=10.77.0.2",
+            "POST_INSTANCE_NIC0_IP=10.77.0.9",
+            "nfdhcpd private-filtered",
+            "ip 10.77.0.2 -> 10.77.0.9",
+        ),
+        (
+            "POST_INSTANCE_NIC0_IP=10.77.0.2",
+            "POST_INSTANCE_NIC0_IP=",
+            "nfdhcpd private-filtered",
+            "ip 10.77.0.2 -> none",
+        ),
+        (
+            "POST_INSTANCE_NIC0_MAC=aa:00:77:51:ad:bc",
+            "POST_INSTANCE_NIC0_MAC=aa:00:77:00:00:01",
+            "nfdhcpd private-filtered",
+            "mac aa:00:77:51:ad:bc -> aa:00:77:00:00:01",
+        ),
+        (
+            "POST_INSTANCE_NIC0_LINK=br0",
+            "POST_INSTANCE_NIC0_LINK=br1",
+            "old",
+            "link br0 -> br1",
+        ),
+        (
+            "POST_INSTANCE_NIC0_MODE=bridged",
+            "POST_INSTANCE_NIC0_MODE=routed",
+            "old",
+            "mode bridged -> routed",
+        ),
+        (
+            "POST_INSTANCE_NIC0_VLAN=",
+            "POST_INSTANCE_NIC0_VLAN=.7",
+            "old",
+            "vlan none -> .7",
+        ),
+        (
+            uuid,
+            "POST_INSTANCE_NIC0_NETWORK_UUID=other",
+            "old",
+            "network netbr -> netbr",
+        ),
+        // Removed: told by neither its UUID nor, as another has one, its hardware address.
+        (
+            "POST_INSTANCE_NIC0_UUID=ff7053d8-b2ff-464a-8f68-c9da6aa35a20",
+            "POST_INSTANCE_NIC0_UUID=other",
+            "old",
+            "NIC 0 aa:00:77:51:ad:bc -> none, NIC 0 none -> aa:00:77:51:ad:bc",
+        ),
+        // A NIC without a UUID in the runtime file is told by its hardware address.
+        (
+            "POST_INSTANCE_NIC1_MAC=aa:00:00:fc:bf:3a",
+            "POST_INSTANCE_NIC1_MAC=aa:00:00:00:00:09",
+            "nfdhcpd private-filtered",
+            "NIC 1 none -> aa:00:00:00:00:09",
+        ),
+    ] {
+        let (variables, waits) = judged(&[(from, to)], 200);
+        assert_eq!(waits, pending, "{to}");
+        let told = variables.get("NETWORK_TAGS").map(String::as_str);
+        assert_eq!(told, Some(tags), "{to}");
+        assert_eq!(
+            variables.get("IP").map(String::as_str),
+            Some("10.77.0.2"),
+            "{to}"
+        );
+    }
+}
+
+#[test]
+fn a_binding_is_snf_ifups_by_each_of_its_bytes() {
+    let text = "INDEV=br0\nMAC=aa:00:77:51:ad:bc\nHOSTNAME=k1.gnt.test\nIP=10.77.0.2\nSUBNET=10.77.0.0/24\n";
+    assert!(is_of_ifup(text));
+    for other in [
+        String::new(),
+        "MAC=aa:00:77:51:ad:bc\n".to_owned(),
+        text.replace("INDEV=br0\n", ""),
+        text.replace("HOSTNAME=k1.gnt.test\n", ""),
+        text.replace("br0", "'br0'"),
+        format!("# mine\n{text}"),
+        format!("IP=10.77.0.2\n{}", text.replace("IP=10.77.0.2\n", "")),
+    ] {
+        assert!(!is_of_ifup(&other), "{other}");
+    }
 }

@@ -1,4 +1,4 @@
-//! HTTPS: the same events, posted to the controller in batches. What it answers says up to which number it stored them.
+//! HTTPS: the same messages, posted to the controller in batches. What it answers says up to which number it stored them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,42 +19,38 @@ use serde_json::value::RawValue;
 use snf_events::intake::{Batch, EVENTS_PATH, Record, Stored};
 use snf_events::{Epoch, Heartbeat, Prefix, Sequence};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
-use super::{Link, LinkError, Outcome, Outgoing, Transport, bounded};
-use crate::eventd::config;
-use crate::eventd::journal::record::Number;
+use super::settings;
+use super::{Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
 
 /// Longest answer that is read.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// Bytes of events that are posted at once, but for the last.
+/// Bytes of messages that are posted at once, but for the last.
 const BATCH_MAX: usize = 4 << 20;
 
 /// The controller.
 #[derive(Debug)]
 pub struct Https {
-    settings: config::Https,
-    identity: Identity,
+    settings: settings::Https,
+    identity: watch::Receiver<Identity>,
 }
 
-/// Who posts.
-#[derive(Debug, Clone)]
+/// Who posts; it may become known, or change, while a connection stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The cluster's name.
     pub cluster: String,
-    /// Its UUID.
+    /// Its UUID; empty where the node cannot tell.
     pub cluster_uuid: String,
-    /// The journal's life.
-    pub epoch: Epoch,
-    /// The deployment a heartbeat is posted under.
-    pub prefix: Prefix,
 }
 
 impl Https {
     /// The controller of a configuration.
     #[must_use]
-    pub fn new(settings: config::Https, identity: Identity) -> Self {
+    pub fn new(settings: settings::Https, identity: watch::Receiver<Identity>) -> Self {
         Self { settings, identity }
     }
 
@@ -154,19 +150,20 @@ struct Post {
     authorization: String,
 }
 
-/// A connection: one request at a time, events gather meanwhile.
+/// A connection: one request at a time, messages gather meanwhile.
 pub struct HttpsLink {
     sender: Option<Sender>,
     post: Arc<Post>,
-    identity: Identity,
-    waiting: BTreeMap<Prefix, VecDeque<Outgoing>>,
+    identity: watch::Receiver<Identity>,
+    waiting: BTreeMap<(Epoch, Prefix), VecDeque<Outgoing>>,
     posting: Option<Posting>,
-    settled: VecDeque<(Number, Outcome)>,
+    settled: VecDeque<(Ticket, Outcome)>,
     patience: Duration,
 }
 
 struct Posting {
-    numbers: Vec<(Number, Sequence)>,
+    epoch: Epoch,
+    tickets: Vec<(Ticket, Sequence)>,
     answer: BoxFuture<'static, Result<(Sender, Stored), LinkError>>,
 }
 
@@ -179,38 +176,50 @@ impl HttpsLink {
         let gathered = self
             .waiting
             .iter_mut()
-            .find(|(_, events)| !events.is_empty());
-        let (prefix, events) = match (gathered, heartbeat) {
-            (Some((prefix, events)), _) => {
+            .find(|(_, messages)| !messages.is_empty());
+        let (epoch, prefix, messages) = match (gathered, heartbeat) {
+            (Some(((epoch, prefix), messages)), _) => {
                 let mut bytes = 0;
-                let fit = events.iter().take_while(|event| {
+                let fit = messages.iter().take_while(|message| {
                     let fits = bytes < BATCH_MAX;
-                    bytes += event.body.len();
+                    bytes += message.body.len();
                     fits
                 });
                 let count = fit.count();
-                (prefix.clone(), events.drain(..count).collect())
+                let messages: Vec<Outgoing> = messages.drain(..count).collect();
+                (epoch.clone(), prefix.clone(), messages)
             }
-            (None, Some(_)) => (self.identity.prefix.clone(), Vec::new()),
+            (None, Some(heartbeat)) => match heartbeat.streams.first() {
+                Some(stream) => (heartbeat.epoch.clone(), stream.prefix.clone(), Vec::new()),
+                None => return,
+            },
             (None, None) => return,
         };
         let Some(sender) = self.sender.take() else {
             return;
         };
-        let numbers = events
+        let tickets = messages
             .iter()
-            .map(|event: &Outgoing| (event.number, event.sequence));
-        let numbers = numbers.collect();
+            .map(|message| (message.ticket, message.sequence));
+        let tickets = tickets.collect();
+        let Identity {
+            cluster,
+            cluster_uuid,
+        } = self.identity.borrow().clone();
         let batch = Batch {
-            cluster: self.identity.cluster.clone(),
-            cluster_uuid: self.identity.cluster_uuid.clone(),
-            epoch: self.identity.epoch.clone(),
+            cluster,
+            cluster_uuid,
+            epoch: epoch.clone(),
             prefix,
-            records: events.into_iter().filter_map(record).collect(),
+            records: messages.into_iter().filter_map(record).collect(),
             heartbeat: heartbeat.cloned(),
         };
         let answer = Box::pin(post(sender, Arc::clone(&self.post), batch));
-        self.posting = Some(Posting { numbers, answer });
+        self.posting = Some(Posting {
+            epoch,
+            tickets,
+            answer,
+        });
     }
 
     async fn answered(&mut self) -> Result<(), LinkError> {
@@ -219,14 +228,14 @@ impl HttpsLink {
         };
         let (sender, stored) = posting.answer.as_mut().await?;
         self.sender = Some(sender);
-        if let Some(Posting { numbers, .. }) = self.posting.take() {
-            let is_ours = stored.epoch == self.identity.epoch;
+        if let Some(Posting { epoch, tickets, .. }) = self.posting.take() {
+            let is_ours = stored.epoch == epoch;
             self.settled
-                .extend(numbers.into_iter().map(|(number, sequence)| {
+                .extend(tickets.into_iter().map(|(ticket, sequence)| {
                     if is_ours && sequence <= stored.sequence {
-                        (number, Outcome::Stored)
+                        (ticket, Outcome::Stored)
                     } else {
-                        (number, Outcome::Refused)
+                        (ticket, Outcome::Refused)
                     }
                 }));
         }
@@ -235,11 +244,11 @@ impl HttpsLink {
 }
 
 /// A body is JSON that we made.
-fn record(event: Outgoing) -> Option<Record> {
-    let text = String::from_utf8(event.body).ok()?;
+fn record(message: Outgoing) -> Option<Record> {
+    let text = String::from_utf8(message.body).ok()?;
     Some(Record {
-        sequence: event.sequence,
-        key: event.key,
+        sequence: message.sequence,
+        key: message.key,
         message: RawValue::from_string(text).ok()?,
     })
 }
@@ -281,14 +290,17 @@ async fn post(
 
 impl Link for HttpsLink {
     async fn send(&mut self, outgoing: Outgoing) -> Result<(), LinkError> {
-        let waiting = self.waiting.entry(outgoing.prefix.clone()).or_default();
+        // A publisher that lives on keeps few: its own epochs, and what earlier ones left.
+        self.waiting.retain(|_, messages| !messages.is_empty());
+        let stream = (outgoing.epoch.clone(), outgoing.prefix.clone());
+        let waiting = self.waiting.entry(stream).or_default();
         // One that is sent again belongs before those after it.
         let place = waiting.partition_point(|other| other.sequence < outgoing.sequence);
         waiting.insert(place, outgoing);
         Ok(())
     }
 
-    async fn settled(&mut self) -> Result<(Number, Outcome), LinkError> {
+    async fn settled(&mut self) -> Result<(Ticket, Outcome), LinkError> {
         loop {
             if let Some(settled) = self.settled.pop_front() {
                 return Ok(settled);

@@ -1,73 +1,20 @@
-//! The lab: real Ganeti clusters. What takes minutes is ignored here; `make test-lab` runs it.
-
-#![expect(
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "this is how a test fails and speaks"
-)]
+//! Labs themselves: they come up whole, know nothing of each other, and leave nothing.
 
 use std::fs;
 use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use system_tests::lab::layout::{self, BRIDGED_NETWORK, ROUTED_NETWORK};
-use system_tests::lab::{self, Hypervisor, Instance, Lab, Pings, Place, Plan};
-use system_tests::progress::Progress;
+use system_tests::lab::layout::{self, BRIDGED_NETWORK};
+use system_tests::lab::{self, Hypervisor, Instance, Lab, Place};
+use system_tests::untouched;
 use system_tests::wait::{self, SOON};
-use system_tests::world::can_run;
-use system_tests::{guest, untouched};
 
-const NEEDS: &[&str] = &[
-    "rabbitmqctl",
-    "gnt-cluster",
-    "sshd",
-    "nsenter",
-    "curl",
-    "ping",
-    "qemu-system-x86_64",
-];
-
-/// How long a guest may take from its start to its address.
-const BOOT: Duration = Duration::from_secs(120);
+use crate::{BOOT, answers, fresh, fresh_with_broker, new_name, with};
 
 /// What `gnt-cluster verify` says of a kernel without the magic key, which no namespace can mend.
 const NO_SYSRQ: &str = "/proc/sysrq-trigger";
-
-fn new_name() -> String {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    format!("test-{}-{number}", std::process::id())
-}
-
-/// A fresh cluster, out of the snapshot that the first test to want one makes. It ends with the test.
-fn fresh(nodes: usize) -> Result<Lab> {
-    planned(&Plan::new(&new_name(), nodes)?)
-}
-
-fn fresh_with_broker(nodes: usize) -> Result<Lab> {
-    planned(&Plan::new(&new_name(), nodes)?.with_broker()?)
-}
-
-fn planned(plan: &Plan) -> Result<Lab> {
-    guest::prepare(|step| println!("{step}"))?;
-    let progress = Progress::new();
-    let snapshot = lab::cached(plan.nodes, &progress)?;
-    Lab::restore(plan, &snapshot, &progress)
-}
-
-/// Runs `body`, unless what it needs is missing.
-fn with(body: impl FnOnce() -> Result<()>) {
-    if !can_run(NEEDS) {
-        return;
-    }
-    if let Err(error) = body() {
-        panic!("{error:#}");
-    }
-}
 
 /// What `gnt-cluster verify` complains about.
 fn complaints(master: &Place) -> Result<Vec<String>> {
@@ -83,13 +30,6 @@ fn complaints(master: &Place) -> Result<Vec<String>> {
         .filter(|line| line.contains("ERROR") || line.contains("WARNING"))
         .filter(|line| key || !line.contains(NO_SYSRQ));
     Ok(complaints.map(ToOwned::to_owned).collect())
-}
-
-fn answers(lab: &Lab, address: &str) -> Result<()> {
-    let switch = lab.switch()?;
-    wait::until(&format!("{address} answers a ping"), SOON, || {
-        Ok(switch.run("ping", &["-c1", "-W1", address]).is_ok())
-    })
 }
 
 /// The processes that are in one of `namespaces`, or see a mount of the folder.
@@ -301,113 +241,6 @@ fn the_broker_is_in_a_network_of_its_own_and_comes_back() {
         ensure!(!answers()?, "it listens still");
         broker.start_service("rabbitmq-server")?;
         wait::until("the broker listens again", lab::COMMAND, answers)?;
-        lab.down()
-    });
-}
-
-#[test]
-#[ignore = "takes minutes: make test-lab"]
-fn what_ganeti_does_reaches_the_broker() {
-    with(|| {
-        let lab = fresh_with_broker(1)?;
-        let vm = Instance::add(&lab, "snf-1", Hypervisor::Fake, &lab.node(1)?, &[])?;
-        vm.remove()?;
-        let broker = lab.broker().context("a broker")?;
-        // Two jobs, and each of them has at least a last state.
-        wait::until("both jobs are told of", SOON, || {
-            let queues = broker.run("rabbitmqctl", &["-q", "list_queues"])?;
-            let count = queues
-                .lines()
-                .filter_map(|line| line.split_once('\t'))
-                .find_map(|(name, count)| (name == "snf-events-op").then_some(count));
-            Ok(count.is_some_and(|count| count.parse::<u32>().is_ok_and(|count| count >= 2)))
-        })
-        .with_context(|| {
-            let log = lab
-                .node(1)
-                .and_then(|node| node.run("cat", &["/var/log/snf-ganeti-eventd.log"]));
-            log.unwrap_or_default()
-        })?;
-        lab.down()
-    });
-}
-
-#[test]
-#[ignore = "takes minutes: make test-lab"]
-fn another_node_becomes_the_master() {
-    with(|| {
-        let lab = fresh(3)?;
-        lab.node(2)?.run("gnt-cluster", &["master-failover"])?;
-        ensure!(
-            lab.master()?.name() == "node2",
-            "the master is {}",
-            lab.master()?.name()
-        );
-        let user = format!("{}:{}", layout::RAPI_USER, layout::RAPI_PASSWORD);
-        let address = format!("{}/2/info", layout::RAPI);
-        wait::until("the remote API answers from there", lab::COMMAND, || {
-            let asked = lab.switch()?.run("curl", &["-sfku", &user, &address]);
-            Ok(asked.is_ok_and(|told| told.contains("\"master\": \"node2.gnt.test\"")))
-        })?;
-        lab.down()
-    });
-}
-
-#[test]
-#[ignore = "takes minutes: make test-lab"]
-fn a_guest_keeps_its_addresses_through_two_live_migrations() {
-    with(|| {
-        let lab = fresh(3)?;
-        let (first, second) = (lab.node(1)?, lab.node(2)?);
-        let vm = Instance::add(
-            &lab,
-            "vm",
-            Hypervisor::Kvm,
-            &first,
-            &[BRIDGED_NETWORK, ROUTED_NETWORK],
-        )?;
-        let console = vm.console()?;
-        let addresses = vm.addresses()?;
-        let [bridged, routed] = addresses.as_slice() else {
-            anyhow::bail!("{addresses:?} are not two addresses");
-        };
-        console.tells("address4", BOOT, |told| told.starts_with(bridged.as_str()))?;
-        console.tells("eth1_address4", BOOT, |told| {
-            told.starts_with(routed.as_str())
-        })?;
-        for address in &addresses {
-            answers(&lab, address)?;
-        }
-        let switch = lab.switch()?;
-        let pings = [
-            Pings::begin(&switch, bridged)?,
-            Pings::begin(&switch, routed)?,
-        ];
-        for target in [&second, &first] {
-            vm.migrate(target)?;
-            ensure!(vm.taps()?.len() == 2, "{}: {:?}", target.name(), vm.taps()?);
-            for address in &addresses {
-                answers(&lab, address)?;
-            }
-        }
-        for (pings, address) in pings.into_iter().zip(&addresses) {
-            let (sent, answered) = pings.count()?;
-            println!(
-                "{address}: {} of {sent} pings lost in two migrations",
-                sent - answered
-            );
-            ensure!(answered > 0, "{address} answered none of {sent} pings");
-        }
-        let console = vm.console()?;
-        vm.shut_down()?;
-        console.tells("poweroff", SOON, |_| true)?;
-        vm.remove()?;
-        let left = first.run("gnt-instance", &["list", "--no-headers"])?;
-        ensure!(left.is_empty(), "still there: {left}");
-        for node in lab.nodes() {
-            let links = node.run("ip", &["-br", "link"])?;
-            ensure!(!links.contains("tap"), "{}: {links}", node.name());
-        }
         lab.down()
     });
 }

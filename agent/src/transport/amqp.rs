@@ -1,5 +1,5 @@
-//! AMQP: RabbitMQ with publisher confirms. Every message is persistent and mandatory, and says which broker user sent
-//! it: the broker refuses a forged one.
+//! AMQP: RabbitMQ with publisher confirms. Every message is persistent, and says which broker user sent it: the broker
+//! refuses a forged one.
 
 use std::io;
 use std::time::Duration;
@@ -19,9 +19,8 @@ use snf_events::routing::EXCHANGE;
 use snf_events::topology::{self, Declared};
 use snf_events::{Heartbeat, Message, Prefix, RoutingKey};
 
-use super::{Link, LinkError, Outcome, Outgoing, Transport, bounded};
-use crate::eventd::config;
-use crate::eventd::journal::record::Number;
+use super::settings;
+use super::{Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
 
 /// `delivery_mode` of a message that outlives the broker.
 const PERSISTENT: u8 = 2;
@@ -29,18 +28,20 @@ const PERSISTENT: u8 = 2;
 /// The brokers, tried in turn.
 #[derive(Debug)]
 pub struct Amqp {
-    settings: config::Amqp,
+    settings: settings::Amqp,
     prefixes: Vec<Prefix>,
+    app: &'static str,
     next: usize,
 }
 
 impl Amqp {
-    /// The brokers of a configuration.
+    /// The brokers of a configuration; `app` is the program that publishes.
     #[must_use]
-    pub fn new(settings: config::Amqp, prefixes: Vec<Prefix>) -> Self {
+    pub fn new(settings: settings::Amqp, prefixes: Vec<Prefix>, app: &'static str) -> Self {
         Self {
             settings,
             prefixes,
+            app,
             next: 0,
         }
     }
@@ -52,8 +53,9 @@ pub struct AmqpLink {
     channel: Channel,
     host: String,
     user: ShortString,
+    app: &'static str,
     prefixes: Vec<Prefix>,
-    confirms: FuturesUnordered<BoxFuture<'static, (Number, lapin::Result<Confirmation>)>>,
+    confirms: FuturesUnordered<BoxFuture<'static, (Ticket, lapin::Result<Confirmation>)>>,
 }
 
 impl Transport for Amqp {
@@ -71,7 +73,7 @@ impl Transport for Amqp {
         };
         let host = format!("{}:{}", uri.authority.host, uri.authority.port);
         let what = format!("connecting to {host}");
-        let opened = open(uri.clone(), &self.settings, host, &self.prefixes);
+        let opened = open(uri.clone(), &self.settings, host, &self.prefixes, self.app);
         bounded(&what, self.settings.patience, opened).await
     }
 
@@ -82,9 +84,10 @@ impl Transport for Amqp {
 
 async fn open(
     uri: AMQPUri,
-    settings: &config::Amqp,
+    settings: &settings::Amqp,
     host: String,
     prefixes: &[Prefix],
+    app: &'static str,
 ) -> Result<AmqpLink, LinkError> {
     let failed = |act: &str| {
         let act = format!("{act} {host}");
@@ -92,8 +95,7 @@ async fn open(
     };
     let user = ShortString::from(uri.authority.userinfo.username.as_str());
     let authority = settings.authority.clone();
-    let properties =
-        ConnectionProperties::default().with_connection_name("snf-ganeti-eventd".into());
+    let properties = ConnectionProperties::default().with_connection_name(app.into());
     let runtime = lapin::runtime::default_runtime().map_err(failed("use"))?;
     // Over TLS `authority` alone is trusted: not whom the system trusts, as the library would.
     let reach = async move |uri: AMQPUri, runtime: Runtime<_>| {
@@ -127,6 +129,7 @@ async fn open(
         connection,
         channel,
         user,
+        app,
         prefixes: prefixes.to_vec(),
         confirms: FuturesUnordered::new(),
         host,
@@ -150,7 +153,7 @@ impl AmqpLink {
     fn properties(&self) -> BasicProperties {
         BasicProperties::default()
             .with_content_type("application/json".into())
-            .with_app_id("snf-ganeti-eventd".into())
+            .with_app_id(self.app.into())
             .with_user_id(self.user.clone())
     }
 }
@@ -162,7 +165,7 @@ impl Link for AmqpLink {
             .with_delivery_mode(PERSISTENT)
             .with_message_id(outgoing.id.as_str().into());
         let options = BasicPublishOptions {
-            mandatory: true,
+            mandatory: outgoing.mandatory,
             ..BasicPublishOptions::default()
         };
         let key = outgoing.key.as_str().into();
@@ -171,14 +174,14 @@ impl Link for AmqpLink {
             .basic_publish(EXCHANGE.into(), key, options, &outgoing.body, properties)
             .await;
         let confirm = sent.map_err(self.failed("publish at"))?;
-        let number = outgoing.number;
+        let ticket = outgoing.ticket;
         self.confirms
-            .push(Box::pin(async move { (number, confirm.await) }));
+            .push(Box::pin(async move { (ticket, confirm.await) }));
         Ok(())
     }
 
-    async fn settled(&mut self) -> Result<(Number, Outcome), LinkError> {
-        let Some((number, confirmation)) = self.confirms.next().await else {
+    async fn settled(&mut self) -> Result<(Ticket, Outcome), LinkError> {
+        let Some((ticket, confirmation)) = self.confirms.next().await else {
             return std::future::pending().await;
         };
         let outcome = match confirmation.map_err(self.failed("await a confirm of"))? {
@@ -186,7 +189,7 @@ impl Link for AmqpLink {
             Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Outcome::Returned,
             Confirmation::Nack(None) | Confirmation::NotRequested => Outcome::Refused,
         };
-        Ok((number, outcome))
+        Ok((ticket, outcome))
     }
 
     async fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), LinkError> {
@@ -203,9 +206,9 @@ impl Link for AmqpLink {
             )
             .await;
         let confirm = sent.map_err(self.failed("publish at"))?;
-        // No event has this number: the confirm is taken and counts for nothing.
+        // No message has this ticket: the confirm is taken and counts for nothing.
         self.confirms
-            .push(Box::pin(async move { (Number(0), confirm.await) }));
+            .push(Box::pin(async move { (Ticket(0), confirm.await) }));
         Ok(())
     }
 
