@@ -8,6 +8,7 @@ pub mod fault;
 pub mod frame;
 pub mod health;
 pub mod identity;
+pub mod intake;
 pub mod principal;
 pub mod rate;
 
@@ -57,7 +58,11 @@ fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
         .nest("/compute", face(cloud, Face::Compute, OpenApiRouter::new()))
         .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
         .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))
-        .merge(face(cloud, Face::Plain, health::routes()))
+        .merge(face(
+            cloud,
+            Face::Plain,
+            health::routes().merge(intake::routes()),
+        ))
         .layer(DefaultBodyLimit::max(body::MOST))
         .layer(from_fn(frame::number))
 }

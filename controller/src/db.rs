@@ -15,6 +15,7 @@ pub mod networks;
 pub mod outcomes;
 pub mod quotas;
 pub mod rows;
+pub mod senders;
 pub mod servers;
 pub mod streams;
 pub mod tokens;

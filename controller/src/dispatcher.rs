@@ -45,13 +45,32 @@ impl Transport {
     }
 }
 
+/// Whose credential a message came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A cluster's eventd, or a broker user of the cluster: it may say all of its cluster.
+    Cluster(i64),
+    /// A cluster's node agents: progress, reports, and that something may have changed.
+    Node(i64),
+}
+
+impl Sender {
+    /// The cluster's row.
+    #[must_use]
+    pub const fn backend(self) -> i64 {
+        match self {
+            Self::Cluster(backend) | Self::Node(backend) => backend,
+        }
+    }
+}
+
 /// A message, as a transport hands it over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// How it came.
     pub transport: Transport,
-    /// The cluster whose credential it came with; `None`: nobody's that we know.
-    pub sender: Option<i64>,
+    /// Whose credential it came with; `None`: nobody's that we know.
+    pub sender: Option<Sender>,
     /// Its routing key.
     pub key: String,
     /// Its body.
@@ -165,6 +184,10 @@ fn apply(rows: &mut Rows, backend: i64, subject: &Subject, at: DateTime<Utc>) ->
     match subject {
         Subject::Instance(message) => merge::instance(rows, message, backend, at),
         Subject::Network(message) => merge::network(rows, message, backend, at),
+        Subject::Doubt(instance) => merge::doubtful(rows, instance, backend, at),
+        Subject::Progress { instance, percent } => {
+            merge::progress(rows, instance, backend, *percent, at)
+        }
         Subject::Heard => Outcome::Applied,
     }
 }
@@ -186,6 +209,10 @@ fn wanted(decoded: &[Result<Event, String>]) -> Wanted {
             Subject::Network(message) => {
                 wanted.networks.extend(decode::network_number(message));
                 &message.operation
+            }
+            Subject::Doubt(instance) | Subject::Progress { instance, .. } => {
+                wanted.instances.insert((*backend, instance.clone()));
+                continue;
             }
             Subject::Heard => continue,
         };
@@ -216,7 +243,7 @@ fn by_journal(decoded: &[Result<Event, String>]) -> BTreeMap<(i64, &str), Vec<&H
 fn letter(delivery: &Delivery, reason: &str) -> dead_letter::ActiveModel {
     dead_letter::ActiveModel {
         id: ActiveValue::NotSet,
-        backend_id: ActiveValue::Set(delivery.sender),
+        backend_id: ActiveValue::Set(delivery.sender.map(Sender::backend)),
         transport: ActiveValue::Set(delivery.transport.as_str().to_owned()),
         routing_key: ActiveValue::Set(delivery.key.chars().take(255).collect()),
         // PostgreSQL's text has no NUL.

@@ -200,6 +200,14 @@ impl Progress {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// How far it is, percent; it may be above 100. `None`: it does not say.
+    #[must_use]
+    pub fn percent(&self) -> Option<f64> {
+        let fields = ["progress", "wprogress", "rprogress"].iter();
+        let said = fields.filter_map(|name| self.0.get(*name).and_then(Value::as_f64));
+        said.reduce(f64::max)
+    }
+
     /// A newer one of the same type says all that this one does: a percentage.
     #[must_use]
     pub fn is_superseded_by_newer(&self) -> bool {

@@ -4,9 +4,17 @@
 use snf_events::message::{Message, NetworkStatus, OpStatus, Operation};
 use snf_events::{Prefix, Sequence};
 
-use super::Delivery;
+use serde::Deserialize;
+use snf_events::agent::{NetStatus, PROGRESS, Progress};
+
+use super::{Delivery, Sender};
 use crate::db::entity::backend;
 use crate::rapi::naming::Named;
+
+/// `type` of a hook's word.
+const NET_STATUS: &str = "ganeti-net-status";
+/// `type` of a node's report.
+const NODE_REPORT: &str = "node-report";
 
 /// What a message says, and of which cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +45,16 @@ pub enum Subject {
     Instance(Box<OpStatus>),
     /// An operation on a network.
     Network(Box<NetworkStatus>),
-    /// Nothing that is kept in rows here: a heartbeat, or the cluster's own parameters.
+    /// Something of an instance may have changed.
+    Doubt(String),
+    /// So much of an instance's image is deployed.
+    Progress {
+        /// The instance.
+        instance: String,
+        /// Percent, 0 to 100.
+        percent: i32,
+    },
+    /// Nothing that is kept in rows here: a heartbeat, a node's report, or the cluster's own parameters.
     Heard,
 }
 
@@ -50,23 +67,32 @@ pub fn decode(
     clusters: &[backend::Model],
     prefix: &Prefix,
 ) -> Result<Event, String> {
+    let sender = delivery.sender.ok_or("its sender is nobody that we know")?;
+    let cluster = clusters
+        .iter()
+        .find(|cluster| cluster.id == sender.backend())
+        .ok_or("its sender is no cluster of ours any more")?;
+    if let Some(event) = of_a_node(&delivery.body, cluster) {
+        return event;
+    }
     let message = Message::decode(&delivery.body)
         .map_err(|error| format!("not a message that we know: {error}"))?;
-    let sender = delivery
-        .sender
-        .and_then(|sender| clusters.iter().find(|cluster| cluster.id == sender))
-        .ok_or("its sender is no cluster of ours")?;
+    if let Sender::Node(_) = sender {
+        return Err(String::from(
+            "its sender, a node's agent, may not tell of operations",
+        ));
+    }
     let (name, uuid) = match &message {
         Message::Heartbeat(heartbeat) => (&heartbeat.cluster, &heartbeat.cluster_uuid),
         Message::Op(OpStatus { operation, .. })
         | Message::Network(NetworkStatus { operation, .. }) => of(operation),
         Message::Cluster(message) => of(&message.operation),
     };
-    if uuid.is_none() || *uuid != sender.cluster_uuid {
+    if uuid.is_none() || *uuid != cluster.cluster_uuid {
         let uuid = uuid.as_deref().unwrap_or("none");
         return Err(format!(
             "it speaks of the cluster {name} ({uuid}), and its sender is {}",
-            sender.name
+            cluster.name
         ));
     }
     let heard = heard(&message, prefix);
@@ -78,10 +104,63 @@ pub fn decode(
         Message::Network(_) | Message::Cluster(_) | Message::Heartbeat(_) => Subject::Heard,
     };
     Ok(Event {
-        backend: sender.id,
+        backend: cluster.id,
         subject,
         heard,
     })
+}
+
+/// What a node's agent tells; `None`: it is not one of its messages.
+fn of_a_node(body: &[u8], cluster: &backend::Model) -> Option<Result<Event, String>> {
+    let kind = serde_json::from_slice::<Kind>(body).ok()?.kind;
+    let subject = if PROGRESS.contains(&kind.as_str()) {
+        Progress::decode(body)
+            .map(|progress| progress_of(&progress))
+            .map_err(|error| error.to_string())
+    } else if kind == NET_STATUS {
+        match serde_json::from_slice::<NetStatus>(body) {
+            Err(error) => Err(format!("not a {NET_STATUS}: {error}")),
+            Ok(status)
+                if status
+                    .origin
+                    .cluster_uuid
+                    .as_ref()
+                    .is_some_and(|uuid| Some(uuid) != cluster.cluster_uuid.as_ref()) =>
+            {
+                Err(format!(
+                    "it speaks of another cluster than its sender, {}",
+                    cluster.name
+                ))
+            }
+            Ok(status) => Ok(Subject::Doubt(status.instance)),
+        }
+    } else if kind == NODE_REPORT {
+        Ok(Subject::Heard)
+    } else {
+        return None;
+    };
+    Some(subject.map(|subject| Event {
+        backend: cluster.id,
+        subject,
+        heard: None,
+    }))
+}
+
+/// The `type` of a message, whatever else it has.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The furthest of what was read and written, as a whole number of percent.
+fn progress_of(progress: &Progress) -> Subject {
+    let percent = progress.percent().unwrap_or(0.0).clamp(0.0, 100.0);
+    Subject::Progress {
+        instance: progress.instance().to_owned(),
+        // Clamped above.
+        percent: percent as i32,
+    }
 }
 
 /// Where it stands, if it is one of our stream's.

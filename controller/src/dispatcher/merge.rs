@@ -106,6 +106,35 @@ pub fn network(
     Outcome::Applied
 }
 
+/// A hook spoke of an instance: what is true is read from Ganeti.
+pub fn doubtful(rows: &mut Rows, instance: &str, backend: i64, now: DateTime<Utc>) -> Outcome {
+    let server = rows.server_named(backend, instance);
+    let Some(server) = server.and_then(|id| rows.server(id)) else {
+        return Outcome::Unknown;
+    };
+    doubt(server, now);
+    Outcome::Applied
+}
+
+/// So much of a server's image is deployed, percent. It has its own column and never orders anything; it does not fall.
+pub fn progress(
+    rows: &mut Rows,
+    instance: &str,
+    backend: i64,
+    percent: i32,
+    now: DateTime<Utc>,
+) -> Outcome {
+    let server = rows.server_named(backend, instance);
+    let Some(server) = server.and_then(|id| rows.server(id)) else {
+        return Outcome::Unknown;
+    };
+    if server.oper_state == OperState::Build.as_str() && percent > server.progress {
+        server.progress = percent;
+        server.updated_at = now;
+    }
+    Outcome::Applied
+}
+
 /// What an operation leaves of a network on a cluster. It is ready for servers once it is connected.
 fn network_state(opcode: &OpCode, status: JobStatus) -> Option<&'static str> {
     let succeeded = status == JobStatus::Success;

@@ -49,7 +49,12 @@ pub(crate) fn cloud(db: Db) -> Cloud {
 
 impl Small {
     pub(crate) async fn make(db: Db) -> Self {
-        let at = now();
+        Self::within(cloud(db)).await
+    }
+
+    /// In a cloud that is there.
+    pub(crate) async fn within(cloud: Cloud) -> Self {
+        let (db, at) = (cloud.db.clone(), now());
         let domain = insert!(db, domain, {
             uuid: Uuid::new_v4(), name: "default".into(), enabled: true, created_at: at,
         });
@@ -95,7 +100,7 @@ impl Small {
             unreachable!("two flavors");
         };
         Self {
-            cloud: cloud(db),
+            cloud,
             project,
             user,
             backend,

@@ -3,7 +3,7 @@
 use controller::cloud::now;
 use controller::db::entity::{address, dead_letter, inbox_entry, intent, job, port, server};
 use controller::dispatcher::merge::Outcome;
-use controller::dispatcher::{Delivery, Transport, take};
+use controller::dispatcher::{Delivery, Sender, Transport, take};
 use controller::lifecycle::{Step, Task};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, QueryOrder};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::databases::{ALL, Fresh};
 
 /// One operation as eventd tells of it.
 #[derive(Clone)]
-struct Told {
+pub(crate) struct Told {
     instance: String,
     operation: &'static str,
     status: &'static str,
@@ -24,7 +24,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(server: i64, operation: &'static str, job: i64, ended: i64) -> Self {
+    pub(crate) fn of(server: i64, operation: &'static str, job: i64, ended: i64) -> Self {
         Self {
             instance: format!("snf-{server}"),
             operation,
@@ -35,7 +35,7 @@ impl Told {
         }
     }
 
-    fn with(mut self, extra: Value) -> Self {
+    pub(crate) fn with(mut self, extra: Value) -> Self {
         let (Value::Object(mine), Value::Object(more)) = (&mut self.extra, extra) else {
             panic!("objects");
         };
@@ -43,12 +43,12 @@ impl Told {
         self
     }
 
-    fn status(mut self, status: &'static str) -> Self {
+    pub(crate) fn status(mut self, status: &'static str) -> Self {
         self.status = status;
         self
     }
 
-    fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let is_final = matches!(self.status, "success" | "error" | "canceled");
         let mut body = json!({
             "type": "ganeti-op-status", "instance": self.instance, "operation": self.operation,
@@ -69,7 +69,7 @@ impl Told {
     fn delivery(&self, sender: i64) -> Delivery {
         Delivery {
             transport: Transport::Https,
-            sender: Some(sender),
+            sender: Some(Sender::Cluster(sender)),
             key: "ganeti.snf.event.op".into(),
             body: self.body().to_string().into_bytes(),
         }
@@ -82,11 +82,11 @@ fn nic(port: i64, octet: u8) -> Value {
 }
 
 /// What an instance is, when an operation has ended.
-fn details(serial: u64, nics: &[Value]) -> Value {
+pub(crate) fn details(serial: u64, nics: &[Value]) -> Value {
     json!({"instance_uuid": "i-1", "serial_no": serial, "instance_nics": nics})
 }
 
-async fn server_row(small: &Small, id: i64) -> server::Model {
+pub(crate) async fn server_row(small: &Small, id: i64) -> server::Model {
     let row = server::Entity::find_by_id(id).one(small.cloud.db.reader());
     row.await.unwrap().unwrap()
 }

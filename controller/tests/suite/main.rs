@@ -13,5 +13,6 @@ mod cloud;
 mod databases;
 mod events;
 mod frame;
+mod intake;
 mod schema;
 mod served;
