@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod audit;
 pub mod backend_networks;
 pub mod credentials;
+pub mod doubts;
 pub mod entity;
 pub mod events;
 pub mod intents;

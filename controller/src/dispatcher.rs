@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod merge;
+pub mod reading;
 pub mod rows;
 pub mod streams;
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod db;
 pub mod deeds;
 pub mod dispatcher;
+pub mod doubts;
 pub mod lifecycle;
 pub mod metrics;
 pub mod networks;

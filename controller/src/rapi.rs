@@ -6,6 +6,7 @@
 //! another in its place.
 
 pub mod body;
+pub mod instance;
 pub mod naming;
 mod trust;
 

@@ -385,7 +385,7 @@ fn write_marks(
     server.updated_at = now;
 }
 
-fn remove(server: &mut server::Model, now: DateTime<Utc>) {
+pub(super) fn remove(server: &mut server::Model, now: DateTime<Utc>) {
     server.oper_state = OperState::Deleted.as_str().to_owned();
     server.task = None;
     server.doubtful_at = None;

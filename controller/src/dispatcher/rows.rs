@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::merge::{microseconds, profile};
 use crate::db::entity::{address, backend_network, inbox_entry, intent, job, port, server};
+use crate::lifecycle::Step;
 use crate::rapi::naming::Named;
 
 /// An operation, whoever tells of it: its natural key without the status, on one of our clusters.
@@ -262,6 +263,16 @@ impl Rows {
     fn is_wanted(&self, port: i64) -> bool {
         let mut rows = self.intents.values().map(|slot| &slot.row);
         rows.any(|intent| intent.port_id == Some(port) && !intent::is_final(&intent.state))
+    }
+
+    /// Whether a server's creation has not ended yet: then it may not be there yet.
+    pub(super) fn is_being_made(&self, server: i64) -> bool {
+        let mut rows = self.intents.values().map(|slot| &slot.row);
+        rows.any(|intent| {
+            intent.server_id == Some(server)
+                && intent.step == Step::Create.as_str()
+                && !intent::is_final(&intent.state)
+        })
     }
 
     /// A server's NICs as Ganeti lists them: those it has are there, those it has not and nobody waits for are gone.
