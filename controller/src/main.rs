@@ -155,7 +155,9 @@ fn read_password(path: &Path) -> anyhow::Result<String> {
 }
 
 /// What `serve` does besides the API: a line for each worker.
-fn workers(_parts: &mut Parts, _cloud: &Cloud) {}
+fn workers(parts: &mut Parts, cloud: &Cloud) {
+    parts.start("doubts", |stop| doubts::run(cloud.clone(), stop));
+}
 
 async fn serve(config: Config, more: impl FnOnce(&mut Parts, &Cloud)) -> anyhow::Result<()> {
     let seal = Seal::read(&config.keys).context("run `snf-controller bootstrap` first?")?;
