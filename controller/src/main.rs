@@ -12,6 +12,7 @@ use controller::bootstrap::{self, Admin};
 use controller::cloud::Cloud;
 use controller::config::Config;
 use controller::db::Db;
+use controller::doubts;
 use controller::seal::Seal;
 use controller::service::Parts;
 use tokio::net::TcpListener;
