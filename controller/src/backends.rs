@@ -1,5 +1,7 @@
 //! Clusters: how they are spoken to.
 
+pub mod refresh;
+
 use crate::db::entity::backend;
 use crate::rapi::{Endpoint, Fingerprint, NoFingerprint, Rapi, Trust};
 use crate::seal::{Seal, SealError};

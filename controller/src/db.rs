@@ -6,13 +6,17 @@
 pub mod accounts;
 pub mod audit;
 pub mod backend_networks;
+pub mod backends;
 pub mod credentials;
 pub mod doubts;
 pub mod entity;
 pub mod events;
+pub mod explain;
 pub mod intents;
+pub mod lookup;
 pub mod migrations;
 pub mod networks;
+pub mod outbox;
 pub mod outcomes;
 pub mod quotas;
 pub mod rows;
@@ -175,7 +179,17 @@ impl Db {
             access_mode: None,
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
-        Ok(self.connection.begin_with_options(options).await?)
+        // Whoever waits for this may be dropped, as a request is that its client has broken off. A connection that was being
+        // told to begin then goes back to the others with a transaction open on its server (MariaDB refuses the next one):
+        // so it is begun whatever happens, and rolled back.
+        let connection = self.connection.clone();
+        let begun = tokio::spawn(async move { connection.begin_with_options(options).await });
+        let begun = begun.await.map_err(|error| {
+            DbErr::Conn(RuntimeErr::Internal(format!(
+                "begin a transaction: {error}"
+            )))
+        })?;
+        Ok(begun?)
     }
 
     /// Runs a transaction, again where others were in the way: `db.write(async |tx| act(&tx, …).await)`.

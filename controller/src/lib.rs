@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod networks;
 pub mod order;
+pub mod outbox;
 pub mod outcome;
 pub mod ports;
 pub mod quota;

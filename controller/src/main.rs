@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use controller::api::{self, health};
+use controller::backends::refresh;
 use controller::bootstrap::{self, Admin};
 use controller::cloud::Cloud;
 use controller::config::Config;
 use controller::db::Db;
 use controller::doubts;
+use controller::outbox::{Outbox, Settings};
 use controller::seal::Seal;
 use controller::service::Parts;
 use tokio::net::TcpListener;
@@ -158,6 +160,10 @@ fn read_password(path: &Path) -> anyhow::Result<String> {
 /// What `serve` does besides the API: a line for each worker.
 fn workers(parts: &mut Parts, cloud: &Cloud) {
     parts.start("doubts", |stop| doubts::run(cloud.clone(), stop));
+    parts.start("outbox", |stop| {
+        Outbox::new(cloud.clone(), Settings::default()).run(stop)
+    });
+    parts.start("refresh", |stop| refresh::run(cloud.clone(), stop));
 }
 
 async fn serve(config: Config, more: impl FnOnce(&mut Parts, &Cloud)) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub logins_failed: Counter,
     /// Requests that were refused since there were too many.
     pub rate_limited: Counter,
+    /// What became of intents.
+    pub outbox: crate::outbox::Counts,
 }
 
 impl Default for Metrics {
@@ -43,8 +45,11 @@ impl Default for Metrics {
         registry.register("logins_failed", "Logins refused", logins_failed.clone());
         let help = "Requests refused since there were too many";
         registry.register("rate_limited", help, rate_limited.clone());
+        let outbox = crate::outbox::Counts::default();
+        outbox.register(&mut registry);
         Self {
             registry,
+            outbox,
             requests,
             request_seconds,
             logins_failed,

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use snf_events::JobId;
+use snf_events::{JobId, JobStatus};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -232,6 +232,31 @@ impl Submission {
     }
 }
 
+/// A job, as far as it is looked at.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// How far it is.
+    pub status: JobStatus,
+    /// Parameters of its operations.
+    pub ops: Vec<Value>,
+}
+
+impl Job {
+    /// Whether it was submitted with this reason.
+    #[must_use]
+    pub fn has_reason(&self, reason: &str) -> bool {
+        let is_ours = |entry: &Value| {
+            let part = |at| entry.get(at).and_then(Value::as_str);
+            part(0) == Some("gnt:user") && part(1) == Some(reason)
+        };
+        let trail = |op: &Value| op.get("reason").and_then(Value::as_array).cloned();
+        let mut trails = self.ops.iter().filter_map(trail);
+        trails.any(|trail| trail.iter().any(is_ours))
+    }
+}
+
 #[derive(Deserialize)]
 struct Complaint {
     message: String,
@@ -278,6 +303,40 @@ impl Rapi {
             status: 200,
             quoted: quote(answer.to_string().as_bytes()),
         })
+    }
+
+    /// The numbers of all jobs that are not archived, in no order. Bulk is never asked for: of a full queue it takes seconds.
+    ///
+    /// # Errors
+    /// See [`RapiError`].
+    pub async fn jobs(&self) -> Result<Vec<JobId>, RapiError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            id: JobId,
+        }
+        let listed: Vec<Listed> = self.get("/2/jobs").await?;
+        Ok(listed.into_iter().map(|each| each.id).collect())
+    }
+
+    /// A job, archived or not; `None`: there is none.
+    ///
+    /// # Errors
+    /// See [`RapiError`].
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, RapiError> {
+        match self.get(&format!("/2/jobs/{id}")).await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has a job not be run, if it is not yet; tells whether it will not, with Ganeti's words.
+    ///
+    /// # Errors
+    /// See [`RapiError`].
+    pub async fn cancel(&self, id: JobId) -> Result<(bool, String), RapiError> {
+        self.ask(&Method::DELETE, &format!("/2/jobs/{id}"), None)
+            .await
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -12,7 +12,9 @@
 mod cloud;
 mod databases;
 mod events;
+mod fixture;
 mod frame;
 mod intake;
+mod outbox;
 mod schema;
 mod served;
