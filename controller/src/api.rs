@@ -4,6 +4,7 @@
 //! token stands for; it reads, or runs one transaction, and answers. Faults are written by the face ([`fault::render`]).
 
 pub mod body;
+pub mod compute;
 pub mod fault;
 pub mod frame;
 pub mod health;
@@ -55,7 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
 fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/identity", face(cloud, Face::Identity, identity::routes()))
-        .nest("/compute", face(cloud, Face::Compute, OpenApiRouter::new()))
+        .nest("/compute", face(cloud, Face::Compute, compute::routes()))
         .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
         .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))
         .merge(face(

@@ -59,6 +59,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// What a project may have, where nothing else is said.
     pub quota: Quota,
+    /// What projects' own networks are on the nodes.
+    pub networks: Networks,
     /// How long rows are kept that nobody asks for any more.
     pub retention: Retention,
 }
@@ -125,6 +127,29 @@ impl Default for Quota {
     }
 }
 
+/// What a network that a project makes is on the nodes: a bridge that is there, on which networks are told apart by what
+/// their hardware addresses begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// `bridged` or `routed`.
+    pub mode: String,
+    /// Bridge or routing table.
+    pub link: String,
+    /// Ganeti tags, separated by spaces.
+    pub tags: String,
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        Self {
+            mode: String::from("bridged"),
+            link: String::from("prv0"),
+            tags: String::from("private-filtered"),
+        }
+    }
+}
+
 /// Days that rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -165,6 +190,7 @@ struct File {
     api: FileApi,
     metrics: String,
     quota: Quota,
+    networks: Networks,
     retention: Retention,
 }
 
@@ -177,6 +203,7 @@ impl Default for File {
             api: FileApi::default(),
             metrics: String::new(),
             quota: Quota::default(),
+            networks: Networks::default(),
             retention: Retention::default(),
         }
     }
@@ -314,6 +341,7 @@ impl Config {
             },
             metrics,
             quota: file.quota,
+            networks: file.networks,
             retention: file.retention,
         })
     }

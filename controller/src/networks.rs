@@ -1,5 +1,7 @@
 //! Networks on clusters. A network is brought to a cluster when the first server there needs it.
 
+mod own;
+
 use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
 use snf_events::Prefix;
@@ -11,6 +13,8 @@ use crate::db::{DbError, backend_networks, intents};
 use crate::lifecycle::NetworkStep;
 use crate::rapi::body::{self, NewNetwork};
 use crate::rapi::naming::Named;
+
+pub use own::{NetworkChange, Placed, Wanted, create, delete, is_nowhere, locked, update};
 
 /// The prefix a network without IPv4 has in Ganeti, which knows no such network; no NIC gets an address of it.
 const NO_IPV4: &str = "10.0.0.0/29";

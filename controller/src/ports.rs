@@ -1,5 +1,7 @@
 //! NICs: made with their addresses in one transaction, whose network and subnets are locked.
 
+mod own;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, Utc};
@@ -17,6 +19,8 @@ use crate::db::entity::{address, network, port, subnet};
 use crate::db::{DbError, networks as read, rows};
 use crate::rapi::body::NewNic;
 use crate::rapi::naming::Named;
+
+pub use own::{Wanted, create, delete, rename};
 
 /// NICs that a server may have (`GANETI_MAX_NICS_PER_INSTANCE` of the original).
 pub const MOST: usize = 8;

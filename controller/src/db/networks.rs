@@ -455,3 +455,81 @@ pub async fn release(
         .await?;
     Ok(())
 }
+
+/// Whether other projects than its own have ports on a network.
+///
+/// # Errors
+/// The database's own.
+pub async fn others_use(
+    db: &impl ConnectionTrait,
+    network: &network::Model,
+) -> Result<bool, DbError> {
+    let theirs = port::Entity::find()
+        .filter(port::Column::NetworkId.eq(network.id))
+        .filter(port::Column::ProjectId.ne(network.project_id.unwrap_or_default()))
+        .filter(port::Column::Deletion.eq(0));
+    Ok(theirs.one(db).await?.is_some())
+}
+
+/// Takes a subnet away, which has no addresses but those that somebody outside has.
+///
+/// # Errors
+/// The database's own.
+pub async fn drop_subnet(
+    tx: &DatabaseTransaction,
+    row: subnet::Model,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(), DbError> {
+    use sea_orm::ActiveValue::Set;
+    address::Entity::delete_many()
+        .filter(address::Column::SubnetId.eq(row.id))
+        .filter(address::Column::Kind.eq("external"))
+        .exec(tx)
+        .await?;
+    let id = row.id;
+    let mut gone = sea_orm::IntoActiveModel::into_active_model(row);
+    gone.deletion = Set(id);
+    gone.updated_at = Set(now);
+    super::rows::update(tx, gone).await?;
+    Ok(())
+}
+
+/// Takes an address away.
+///
+/// # Errors
+/// The database's own.
+pub async fn drop_address(tx: &DatabaseTransaction, id: i64) -> Result<(), DbError> {
+    address::Entity::delete_by_id(id).exec(tx).await?;
+    Ok(())
+}
+
+/// Locks an address.
+///
+/// # Errors
+/// The database's own.
+pub async fn lock_address(
+    tx: &DatabaseTransaction,
+    id: i64,
+) -> Result<Option<address::Model>, DbError> {
+    let row = address::Entity::find_by_id(id).lock_exclusive();
+    Ok(row.one(tx).await?)
+}
+
+/// UUIDs of ports.
+///
+/// # Errors
+/// The database's own.
+pub async fn port_names(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = i64>,
+) -> Result<BTreeMap<i64, Uuid>, DbError> {
+    let ids: BTreeSet<i64> = ids.into_iter().collect();
+    let rows: Vec<(i64, Uuid)> = port::Entity::find()
+        .filter(port::Column::Id.is_in(ids))
+        .select_only()
+        .columns([port::Column::Id, port::Column::Uuid])
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().collect())
+}

@@ -18,3 +18,5 @@ mod intake;
 mod outbox;
 mod schema;
 mod served;
+mod servers;
+mod stock;

@@ -1,0 +1,44 @@
+//! Compute v2.1, at microversion 2.1: servers. What Nova has and we have not is refused, with a reason.
+
+mod action;
+mod ask;
+mod interfaces;
+mod list;
+mod metadata;
+mod server;
+mod servers;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::fault::Fault;
+use crate::cloud::Cloud;
+
+/// All routes of servers.
+pub(super) fn routes() -> OpenApiRouter<Cloud> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, servers::create))
+        .routes(routes!(list::detail))
+        .routes(routes!(servers::show, servers::update, servers::delete))
+        .routes(routes!(action::act))
+        .routes(routes!(metadata::list, metadata::merge, metadata::replace))
+        .routes(routes!(metadata::show, metadata::set, metadata::remove))
+        .routes(routes!(interfaces::addresses))
+        .routes(routes!(interfaces::addresses_of))
+        .routes(routes!(interfaces::list, interfaces::attach))
+        .routes(routes!(interfaces::show, interfaces::detach))
+        .routes(routes!(servers::diagnostics))
+}
+
+/// A server's UUID in a path; whatever is none names no server.
+fn uuid(text: &str) -> Result<Uuid, Fault> {
+    let is_plain = text.len() == 36 || text.len() == 32;
+    let uuid = text.parse().ok().filter(|_| is_plain);
+    uuid.ok_or_else(|| Fault::not_found("instance", text))
+}
+
+/// A moment as Nova writes it, to the second.
+fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
