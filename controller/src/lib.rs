@@ -25,3 +25,4 @@ pub mod secret;
 pub mod servers;
 pub mod service;
 pub mod subnets;
+pub mod ssh_key;

@@ -41,4 +41,66 @@ fn uuid(text: &str) -> Result<Uuid, Fault> {
 /// A moment as Nova writes it, to the second.
 fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+//! Compute v2.1, strict: replies have what microversion 2.1 has, and nothing else.
+
+pub mod availability;
+pub mod extensions;
+pub mod flavors;
+pub mod key_pairs;
+pub mod version;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::cloud::Cloud;
+
+/// All routes, below `/compute`.
+pub(super) fn routes() -> OpenApiRouter<Cloud> {
+    OpenApiRouter::new()
+        .routes(routes!(version::versions))
+        .routes(routes!(version::version))
+        .routes(routes!(flavors::list))
+        .routes(routes!(flavors::detail))
+        .routes(routes!(flavors::show))
+        .routes(routes!(flavors::specs))
+        .routes(routes!(flavors::spec))
+        .routes(routes!(key_pairs::list, key_pairs::create))
+        .routes(routes!(key_pairs::show, key_pairs::delete))
+        .routes(routes!(availability::list))
+        .routes(routes!(availability::detail))
+        .routes(routes!(extensions::list))
+        .routes(routes!(extensions::show))
+}
+
+/// A reference.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Link {
+    /// What it is: `self`, `bookmark`, `next`.
+    pub rel: &'static str,
+    /// Where.
+    pub href: String,
+}
+
+/// Where Compute is.
+#[must_use]
+pub fn place(cloud: &Cloud) -> String {
+    format!("{}/compute/v2.1", cloud.config.api.public_url)
+}
+
+/// A thing's `self` and `bookmark`, as Nova gives them: the latter without a version.
+#[must_use]
+pub fn links(cloud: &Cloud, path: &str) -> Vec<Link> {
+    let base = &cloud.config.api.public_url;
+    vec![
+        Link {
+            rel: "self",
+            href: format!("{base}/compute/v2.1{path}"),
+        },
+        Link {
+            rel: "bookmark",
+            href: format!("{base}/compute{path}"),
+        },
+    ]
 }

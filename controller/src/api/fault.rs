@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -306,22 +306,22 @@ pub async fn render(
     let mut response = next.run(request).await;
     let fault = match response.extensions_mut().remove::<Fault>() {
         Some(fault) => fault,
-        // A route of ours that answers so has written a body.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Fault::NoMethod,
         None => return response,
     };
     if let Fault::Database(_) | Fault::Internal(_) = fault {
         tracing::error!(error = %chain(&fault), "a request failed");
     }
-    let written = fault.body(face).to_string();
-    let allow = response.headers_mut().remove(ALLOW);
-    let mut written = Response::new(Body::from(written));
-    *written.status_mut() = fault.status(face);
+    let status = fault.status(face);
+    let body = fault.body(face).to_string();
+    // Headers of what is between stay: `Allow`, the version that was chosen.
+    let (mut head, _) = response.into_parts();
+    head.status = status;
+    head.headers.remove(CONTENT_LENGTH);
+    let kind = HeaderValue::from_static("application/json");
+    head.headers.insert(CONTENT_TYPE, kind);
+    let mut written = Response::from_parts(head, Body::from(body));
     let headers = written.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(allow) = allow {
-        headers.insert(ALLOW, allow);
-    }
     if let Fault::TooMany { seconds } = fault {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -331,8 +331,6 @@ pub async fn render(
             headers.insert(WWW_AUTHENTICATE, place);
         }
     }
-    // Kept for what is wrapped around: who was refused what is recorded.
-    written.extensions_mut().insert(fault);
     written
 }
 

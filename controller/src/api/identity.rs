@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod credentials;
 pub mod login;
 pub mod projects;
+pub mod roles;
 pub mod tokens;
 pub mod users;
 
@@ -33,6 +34,8 @@ pub(super) fn routes() -> OpenApiRouter<Cloud> {
         .routes(routes!(projects::show))
         .routes(routes!(projects::domains))
         .routes(routes!(projects::domain))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::show))
         .routes(routes!(users::list))
         .routes(routes!(users::show))
         .routes(routes!(users::change_password))

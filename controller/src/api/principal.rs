@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::frame::Seat;
 use super::rate;
 use crate::cloud::{self, Cloud};
 use crate::db::audit::Actor;
@@ -222,6 +223,10 @@ impl FromRequestParts<Cloud> for Caller {
             request_id: request_id_of(parts),
             source: source_of(parts, &cloud.config.api.proxies),
         };
+        if let Some(seat) = parts.extensions.get::<Seat>() {
+            // Nobody else sits down there.
+            let _ = seat.0.set(caller.actor());
+        }
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }

@@ -47,6 +47,17 @@ pub(crate) struct Reply {
     pub(crate) text: String,
 }
 
+impl Login {
+    /// The same user and project; this token.
+    pub(crate) fn into_same(self, earlier: &Self) -> Self {
+        assert_eq!(
+            (self.user.id, self.project.id),
+            (earlier.user.id, earlier.project.id)
+        );
+        self
+    }
+}
+
 impl Reply {
     /// The status, having been compared.
     #[track_caller]
