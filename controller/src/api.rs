@@ -10,8 +10,8 @@ pub mod fault;
 pub mod frame;
 pub mod health;
 pub mod identity;
-pub mod intake;
 pub mod image;
+pub mod intake;
 pub mod paging;
 pub mod principal;
 pub mod rate;
@@ -56,7 +56,13 @@ fn faces() -> [(&'static str, Face, OpenApiRouter<Cloud>); 5] {
         ("/compute", Face::Compute, compute::routes()),
         ("/network", Face::Network, OpenApiRouter::new()),
         ("/image", Face::Image, image::routes()),
-        ("", Face::Plain, health::routes().merge(document::routes())),
+        (
+            "",
+            Face::Plain,
+            health::routes()
+                .merge(document::routes())
+                .merge(intake::routes()),
+        ),
     ]
 }
 

@@ -364,6 +364,7 @@ async fn programs_log_in_by_application_credentials() {
             json!({ "name": "x", "roles": [{ "name": "admin" }] }),
             json!({ "name": "x", "expires_at": "yesterday" }),
             json!({ "name": "x", "expires_at": "2020-01-01T00:00:00Z" }),
+            json!({ "name": "x", "expires_at": "2038-01-19T03:14:08Z" }),
             json!({ "name": "x", "access_rules": [{ "path": "/" }] }),
         ] {
             served
@@ -381,7 +382,7 @@ async fn programs_log_in_by_application_credentials() {
                 &place,
                 new(json!({
             "name": "ci", "description": "for tests", "roles": [{ "name": "reader" }],
-            "expires_at": "2099-01-01T00:00:00.000000Z" })),
+            "expires_at": "2038-01-19T03:14:07.000000Z" })),
             )
             .await
             .is(201);
@@ -389,7 +390,10 @@ async fn programs_log_in_by_application_credentials() {
         let secret = made["secret"].as_str().unwrap();
         let id = made["id"].as_str().unwrap();
         assert_eq!(made["roles"], json!([{ "id": "reader", "name": "reader" }]));
-        assert_eq!(made["expires_at"], "2099-01-01T00:00:00.000000Z");
+        assert_eq!(
+            made["expires_at"], "2038-01-19T03:14:07.000000Z",
+            "{kind:?}: {made}"
+        );
         served
             .post(&login, &place, new(json!({ "name": "ci" })))
             .await

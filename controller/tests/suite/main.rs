@@ -9,18 +9,16 @@
     reason = "tests start servers, read the clock, and fail by panicking"
 )]
 
+mod catalog;
 mod cloud;
 mod databases;
+mod document;
 mod events;
 mod fixture;
 mod frame;
+mod identity;
 mod intake;
 mod outbox;
-mod catalog;
-mod databases;
-mod document;
-mod frame;
-mod identity;
 mod schema;
 mod served;
 mod servers;

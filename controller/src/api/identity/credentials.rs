@@ -25,6 +25,9 @@ use crate::secret;
 /// Characters that a secret of the client's own must have: only its digest is kept, and that is quick to compute.
 const SHORTEST: usize = 20;
 
+/// Moments are sent to MariaDB as TIMESTAMP, which makes NULL of later ones: that would mean never.
+const LATEST: i64 = i32::MAX as i64;
+
 /// A credential.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Credential {
@@ -209,6 +212,9 @@ impl New {
             parsed.map_err(|_| Fault::bad("expires_at is a time as in 2030-01-31T00:00:00Z"))?;
         if at <= cloud::now() {
             return Err(Fault::bad("expires_at is in the past"));
+        }
+        if at.timestamp() > LATEST {
+            return Err(Fault::bad("expires_at is before 2038-01-19T03:14:07Z"));
         }
         Ok(Some(chrono::SubsecRound::trunc_subsecs(at, 6)))
     }
