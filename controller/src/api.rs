@@ -84,26 +84,3 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
         tracing::error!(%error, "the API cannot be served");
     }
 }
-
-fn routes(cloud: &Cloud) -> OpenApiRouter<Cloud> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .nest("/identity", face(cloud, Face::Identity, identity::routes()))
-        .nest("/compute", face(cloud, Face::Compute, compute::routes()))
-        .nest("/network", face(cloud, Face::Network, OpenApiRouter::new()))
-        .nest("/image", face(cloud, Face::Image, OpenApiRouter::new()))
-        .merge(face(
-            cloud,
-            Face::Plain,
-            health::routes().merge(intake::routes()),
-        ))
-        .layer(DefaultBodyLimit::max(body::MOST))
-        .layer(from_fn(frame::number))
-}
-
-/// A face: unknown paths and wrong methods are refused in its words, as everything is.
-fn face(cloud: &Cloud, face: Face, routes: OpenApiRouter<Cloud>) -> OpenApiRouter<Cloud> {
-    let state = (cloud.clone(), face);
-    routes
-        .fallback(async || Fault::NoPath)
-        .layer(from_fn_with_state(state, fault::render))
-}

@@ -24,5 +24,5 @@ pub mod seal;
 pub mod secret;
 pub mod servers;
 pub mod service;
-pub mod subnets;
 pub mod ssh_key;
+pub mod subnets;

@@ -1,59 +1,26 @@
-//! Compute v2.1, at microversion 2.1: servers. What Nova has and we have not is refused, with a reason.
+//! Compute v2.1, strict, at microversion 2.1: replies have what it has, and nothing else. What Nova has and we have not is
+//! refused, with a reason.
 
 mod action;
 mod ask;
+pub mod availability;
+pub mod extensions;
+pub mod flavors;
 mod interfaces;
+pub mod key_pairs;
 mod list;
 mod metadata;
 mod server;
 mod servers;
-
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-use uuid::Uuid;
-
-use super::fault::Fault;
-use crate::cloud::Cloud;
-
-/// All routes of servers.
-pub(super) fn routes() -> OpenApiRouter<Cloud> {
-    OpenApiRouter::new()
-        .routes(routes!(list::list, servers::create))
-        .routes(routes!(list::detail))
-        .routes(routes!(servers::show, servers::update, servers::delete))
-        .routes(routes!(action::act))
-        .routes(routes!(metadata::list, metadata::merge, metadata::replace))
-        .routes(routes!(metadata::show, metadata::set, metadata::remove))
-        .routes(routes!(interfaces::addresses))
-        .routes(routes!(interfaces::addresses_of))
-        .routes(routes!(interfaces::list, interfaces::attach))
-        .routes(routes!(interfaces::show, interfaces::detach))
-        .routes(routes!(servers::diagnostics))
-}
-
-/// A server's UUID in a path; whatever is none names no server.
-fn uuid(text: &str) -> Result<Uuid, Fault> {
-    let is_plain = text.len() == 36 || text.len() == 32;
-    let uuid = text.parse().ok().filter(|_| is_plain);
-    uuid.ok_or_else(|| Fault::not_found("instance", text))
-}
-
-/// A moment as Nova writes it, to the second.
-fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-//! Compute v2.1, strict: replies have what microversion 2.1 has, and nothing else.
-
-pub mod availability;
-pub mod extensions;
-pub mod flavors;
-pub mod key_pairs;
 pub mod version;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
+use super::fault::Fault;
 use crate::cloud::Cloud;
 
 /// All routes, below `/compute`.
@@ -72,6 +39,17 @@ pub(super) fn routes() -> OpenApiRouter<Cloud> {
         .routes(routes!(availability::detail))
         .routes(routes!(extensions::list))
         .routes(routes!(extensions::show))
+        .routes(routes!(list::list, servers::create))
+        .routes(routes!(list::detail))
+        .routes(routes!(servers::show, servers::update, servers::delete))
+        .routes(routes!(action::act))
+        .routes(routes!(metadata::list, metadata::merge, metadata::replace))
+        .routes(routes!(metadata::show, metadata::set, metadata::remove))
+        .routes(routes!(interfaces::addresses))
+        .routes(routes!(interfaces::addresses_of))
+        .routes(routes!(interfaces::list, interfaces::attach))
+        .routes(routes!(interfaces::show, interfaces::detach))
+        .routes(routes!(servers::diagnostics))
 }
 
 /// A reference.
@@ -103,4 +81,16 @@ pub fn links(cloud: &Cloud, path: &str) -> Vec<Link> {
             href: format!("{base}/compute{path}"),
         },
     ]
+}
+
+/// A server's UUID in a path; whatever is none names no server.
+fn uuid(text: &str) -> Result<Uuid, Fault> {
+    let is_plain = text.len() == 36 || text.len() == 32;
+    let uuid = text.parse().ok().filter(|_| is_plain);
+    uuid.ok_or_else(|| Fault::not_found("instance", text))
+}
+
+/// A moment as Nova writes it, to the second.
+fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
