@@ -12,6 +12,7 @@ pub mod health;
 pub mod identity;
 pub mod image;
 pub mod intake;
+pub mod network;
 pub mod paging;
 pub mod principal;
 pub mod rate;
@@ -54,7 +55,7 @@ fn faces() -> [(&'static str, Face, OpenApiRouter<Cloud>); 5] {
     [
         ("/identity", Face::Identity, identity::routes()),
         ("/compute", Face::Compute, compute::routes()),
-        ("/network", Face::Network, OpenApiRouter::new()),
+        ("/network", Face::Network, network::routes()),
         ("/image", Face::Image, image::routes()),
         (
             "",

@@ -18,6 +18,7 @@ mod fixture;
 mod frame;
 mod identity;
 mod intake;
+mod networks;
 mod outbox;
 mod schema;
 mod served;
