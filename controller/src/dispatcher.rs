@@ -63,6 +63,22 @@ impl Sender {
             Self::Cluster(backend) | Self::Node(backend) => backend,
         }
     }
+
+    /// The column's text.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Cluster(_) => "cluster",
+            Self::Node(_) => "node",
+        }
+    }
+
+    /// Who a letter's columns say.
+    #[must_use]
+    pub fn of_letter(kind: Option<&str>, backend: Option<i64>) -> Option<Self> {
+        let both = [Self::Cluster(backend?), Self::Node(backend?)];
+        both.into_iter().find(|sender| Some(sender.kind()) == kind)
+    }
 }
 
 /// A message, as a transport hands it over.
@@ -245,6 +261,7 @@ fn letter(delivery: &Delivery, reason: &str) -> dead_letter::ActiveModel {
     dead_letter::ActiveModel {
         id: ActiveValue::NotSet,
         backend_id: ActiveValue::Set(delivery.sender.map(Sender::backend)),
+        sender: ActiveValue::Set(delivery.sender.map(|sender| sender.kind().to_owned())),
         transport: ActiveValue::Set(delivery.transport.as_str().to_owned()),
         routing_key: ActiveValue::Set(delivery.key.chars().take(255).collect()),
         // PostgreSQL's text has no NUL.

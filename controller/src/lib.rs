@@ -12,6 +12,7 @@ pub mod dispatcher;
 pub mod doubts;
 pub mod floating_ips;
 pub mod lifecycle;
+pub mod manage;
 pub mod metrics;
 pub mod networks;
 pub mod order;

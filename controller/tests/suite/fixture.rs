@@ -1,5 +1,6 @@
 //! Rows to work on: a cluster that a fake stands for, a project, a user, a flavor, servers and networks.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use controller::backends;
@@ -29,8 +30,8 @@ pub(crate) struct Yard {
     user: i64,
     flavor: i64,
     made: AtomicI64,
-    _fresh: Fresh,
-    _keys: tempfile::TempDir,
+    fresh: Fresh,
+    keys: tempfile::TempDir,
 }
 
 impl Yard {
@@ -97,9 +98,19 @@ impl Yard {
             user,
             flavor,
             made: AtomicI64::new(0),
-            _fresh: fresh,
-            _keys: keys,
+            fresh,
+            keys,
         })
+    }
+
+    /// A configuration file of this cloud.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        let folder = self.keys.path();
+        let path = folder.join("controller.toml");
+        let keys = folder.join("keys");
+        let text = format!("keys = {keys:?}\n[database]\nurl = {:?}\n", self.fresh.url);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// A server that is being built, without an intent.

@@ -19,6 +19,7 @@ mod frame;
 mod identity;
 mod intake;
 mod networks;
+mod manage;
 mod outbox;
 mod schema;
 mod served;

@@ -11,6 +11,8 @@ pub struct Model {
     pub id: i64,
     /// Where it came from, if that is known.
     pub backend_id: Option<i64>,
+    /// Whose credential it came with: `cluster` or `node`. Tried again, it may say no more than then.
+    pub sender: Option<String>,
     /// `amqp` or `https`.
     pub transport: String,
     /// The key it came with.

@@ -92,6 +92,7 @@ pub(super) fn tables(backend: DbBackend) -> Vec<Table> {
             .unique(&["stream_id", "first"]),
         table("dead_letters")
             .column(big_integer_null("backend_id"))
+            .column(string_len_null("sender", 16))
             .column(string_len("transport", 16))
             .column(string_len("routing_key", 255))
             .column(text("body"))
