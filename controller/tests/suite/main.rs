@@ -13,6 +13,7 @@ mod catalog;
 mod cloud;
 mod databases;
 mod document;
+mod doubts;
 mod events;
 mod fixture;
 mod frame;
