@@ -39,7 +39,7 @@ setup:
 	@packaging/setup/install packaging/setup/packages.txt
 
 bench: setup
-	cargo build --release --locked -p nfdhcpd -p snf-ifup -p system-tests --bins
+	cargo build --release --locked -p nfdhcpd -p snf-ifup -p snf-agent -p system-tests --bins
 	cargo run --quiet --release --locked -p system-tests --bin bench -- $(BENCH)
 
 fuzz:
