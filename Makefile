@@ -1,7 +1,7 @@
 # make demo    the main job, on real guests: release build, private namespaces, nothing left behind
 # make lab     a real three-node Ganeti cluster in namespaces, left running; tests/lab enters it and takes it down
-# make test    what CI runs: format, lints, docs, tests (does its own set-up)
-# make test-lab  the tests that want a whole cluster
+# make test    format, lints, docs, tests (does its own set-up)
+# make test-lab  the tests that want a whole cluster; CI runs both
 #
 # Others: setup, lint, bench, fuzz. Each does the set-up it needs; YES=1 installs without asking.
 
@@ -23,9 +23,10 @@ test: setup lint
 	cargo build --locked --workspace --bins
 	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --locked --workspace
 
+# Two clusters at a time: each has three nodes and up to two guests by emulation.
 test-lab: setup
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace --test lab -- --ignored --nocapture
+	RUST_TEST_THREADS=2 cargo test --locked --workspace --test lab -- --ignored --nocapture
 
 lint:
 	cargo fmt --all --check
@@ -38,7 +39,7 @@ setup:
 	@packaging/setup/install packaging/setup/packages.txt
 
 bench: setup
-	cargo build --release --locked -p nfdhcpd -p snf-ifup -p system-tests --bins
+	cargo build --release --locked -p nfdhcpd -p snf-ifup -p snf-agent -p system-tests --bins
 	cargo run --quiet --release --locked -p system-tests --bin bench -- $(BENCH)
 
 fuzz:

@@ -2,12 +2,14 @@
 
 pub mod records;
 mod rt_tables;
+mod seen;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::element::Element;
-use crate::facts::{HostFacts, Link, Rule, Standing};
+use crate::facts::{HostFacts, Link, Route, Rule, Standing, Table};
 use crate::file::{self, FileError};
 use crate::netlink::{Netlink, NetlinkError, routes_of, rules_of};
 use crate::nft::{Nft, NftError};
@@ -15,6 +17,7 @@ use crate::plan::{PlanError, wiring};
 use crate::record::{Proxy, Record};
 use crate::request::{IfName, NicMode, Request, TableRef};
 use crate::sysctl::{self, SysctlError};
+use seen::Seen;
 
 /// What could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,8 @@ pub struct Host {
     pub netlink: Netlink,
     /// Isolation.
     pub nft: Nft,
+    /// What was seen of all TAPs at once.
+    seen: Option<Seen>,
 }
 
 impl Host {
@@ -68,6 +73,7 @@ impl Host {
         Ok(Self {
             netlink,
             nft: Nft::open().map_err(HostError::Nft)?,
+            seen: None,
         })
     }
 
@@ -92,8 +98,7 @@ impl Host {
                     .network
                     .as_ref()
                     .is_none_or(|network| network.subnet6.is_some());
-                let table = self.netlink.table(id, request.ip, v6, whole);
-                facts.table = Some(table.map_err(failed("the routing table"))?);
+                facts.table = Some(self.table(id, request.ip, v6, whole)?);
             }
         }
         let wanted = wiring(request, &facts, config)?;
@@ -136,12 +141,56 @@ impl Host {
         })
     }
 
-    fn link(&mut self, name: &IfName) -> Result<Option<Link>, HostError> {
-        self.netlink.link(name).map_err(failed("the devices"))
+    /// The device of this name; `None` without it.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn link(&mut self, name: &IfName) -> Result<Option<Link>, HostError> {
+        match &self.seen {
+            Some(seen) => Ok(seen.links.get(name).cloned()),
+            None => self.netlink.link(name).map_err(failed("the devices")),
+        }
     }
 
     fn rules(&self, tap: &IfName) -> Result<Vec<Rule>, HostError> {
-        rules_of(tap).map_err(failed("the routing rules"))
+        match &self.seen {
+            Some(seen) => Ok(seen.rules.get(tap).cloned().unwrap_or_default()),
+            None => rules_of(tap).map_err(failed("the routing rules")),
+        }
+    }
+
+    fn routes(&self, tap: &IfName, index: u32) -> Result<Vec<Route>, HostError> {
+        match &self.seen {
+            Some(seen) => Ok(seen.routes.get(&index).cloned().unwrap_or_default()),
+            None => routes_of(tap, index).map_err(failed("the TAP's routes")),
+        }
+    }
+
+    fn rules_installed(&mut self) -> Result<bool, HostError> {
+        match &self.seen {
+            Some(seen) => Ok(seen.rules_installed),
+            None => self.nft.is_installed().map_err(HostError::Nft),
+        }
+    }
+
+    fn table(
+        &mut self,
+        id: u32,
+        ip: Option<Ipv4Addr>,
+        v6: bool,
+        whole: bool,
+    ) -> Result<Table, HostError> {
+        // What is read of a whole table depends on the address.
+        let seen = self.seen.as_ref().filter(|_| !whole);
+        if let Some(table) = seen.and_then(|seen| seen.tables.get(&(id, v6))) {
+            return Ok(table.clone());
+        }
+        let table = self.netlink.table(id, ip, v6, whole);
+        let table = table.map_err(failed("the routing table"))?;
+        if let Some(seen) = self.seen.as_mut().filter(|_| !whole) {
+            seen.tables.insert((id, v6), table.clone());
+        }
+        Ok(table)
     }
 
     /// What stands, but for routing rules and values under `/proc/sys`.
@@ -156,12 +205,12 @@ impl Host {
         let mut standing = Standing {
             record: records::read(tap, config)?,
             binding: file::read(&config.binding_dir.join(tap.as_str()))?,
-            rules_installed: self.nft.is_installed().map_err(HostError::Nft)?,
+            rules_installed: self.rules_installed()?,
             ..Standing::default()
         };
         // The kernel takes a device's routes away when it goes down.
         if let Some(link) = link.filter(|link| link.up) {
-            standing.routes = routes_of(tap, link.index).map_err(failed("the TAP's routes"))?;
+            standing.routes = self.routes(tap, link.index)?;
         }
         let none = Record {
             ifindex: 0,

@@ -6,9 +6,11 @@
     reason = "the enums of netlink-packet-route grow: what is not known is not ours"
 )]
 
+mod all;
 mod dump;
 mod read;
 
+pub use all::{all_links, all_routes, all_rules};
 pub use read::{link_before_fork, routes_of, rules_of};
 
 use std::io;

@@ -26,6 +26,23 @@ pub struct JobQueue {
     record: BTreeMap<(u64, usize), Recorded>,
 }
 
+/// A job's file that is written and not in its place yet.
+#[derive(Debug)]
+pub struct Aside {
+    temporary: PathBuf,
+    place: PathBuf,
+}
+
+impl Aside {
+    /// Renames it onto `job-N`.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn put(self) -> Result<()> {
+        Ok(fs::rename(self.temporary, self.place)?)
+    }
+}
+
 /// What a job file said of an operation at last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
@@ -146,7 +163,9 @@ impl Job {
         self
     }
 
-    fn text(&self) -> String {
+    /// The file's content.
+    #[must_use]
+    pub fn text(&self) -> String {
         let ops: Vec<Value> = self.ops.iter().map(|op| op.json(self.received)).collect();
         let is_final = |op: &Op| matches!(op.status.as_str(), "success" | "error" | "canceled");
         let end = self
@@ -229,13 +248,23 @@ impl JobQueue {
     /// # Errors
     /// When it cannot be written.
     pub fn write_bytes(&mut self, id: u64, bytes: &[u8]) -> Result<()> {
+        self.lay_aside(id, bytes)?.put()
+    }
+
+    /// Writes a job's temporary file only.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lay_aside(&mut self, id: u64, bytes: &[u8]) -> Result<Aside> {
         self.written += 1;
         let temporary = self
             .directory
             .join(format!("job-{id}x{:07}.new", self.written));
         fs::write(&temporary, bytes)?;
-        fs::rename(temporary, self.directory.join(format!("job-{id}")))?;
-        Ok(())
+        Ok(Aside {
+            temporary,
+            place: self.directory.join(format!("job-{id}")),
+        })
     }
 
     /// Moves a job's file into the archive.

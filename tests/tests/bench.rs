@@ -5,11 +5,11 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
-use system_tests::world;
+use system_tests::{broker, world};
 
 #[test]
 fn the_short_benchmark_loses_nothing() {
-    if !world::can_run(&["iptables-nft", "ip6tables-nft", "bridge"]) {
+    if !world::can_run(&["iptables-nft", "ip6tables-nft", "bridge", broker::NEEDS]) {
         return;
     }
     // In /tmp, where the benchmark has a directory of its own.
@@ -41,10 +41,14 @@ fn the_short_benchmark_loses_nothing() {
         "advertise",
         "binding",
         "continuity",
+        "delay",
         "hostile",
         "ifup",
+        "look",
         "loops",
         "open",
+        "queue",
+        "replay",
         "start",
         "storm",
     ];

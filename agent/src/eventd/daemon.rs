@@ -239,14 +239,13 @@ impl Daemon {
                     self.published.send_replace(None);
                     ended?;
                 }
+                () = self.orders.listed(), if !ready => {
+                    ready = true;
+                    tell(&[NotifyState::Ready]);
+                    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+                }
                 _ = tick.tick() => {
                     self.look().await?;
-                    let listed = self.counters.lists.value() + self.counters.lists_failed.value() > 0;
-                    if !ready && listed {
-                        ready = true;
-                        tell(&[NotifyState::Ready]);
-                        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-                    }
                     let now = self.counters.beats.value();
                     if watchdog.is_some_and(|period| fed.elapsed() >= period) && now != beats {
                         (fed, beats) = (Instant::now(), now);

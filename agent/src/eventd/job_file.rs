@@ -2,10 +2,12 @@
 //!
 //! Pure. Only what events need is kept; of the log, its last line.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use snf_events::{JobId, JobStatus, OpCode, Timestamp};
 
@@ -27,7 +29,8 @@ pub struct Job {
 /// One operation of a job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Operation {
-    /// Opcode and parameters.
+    /// Opcode and parameters; of others than creations only those that events are made from.
+    #[serde(deserialize_with = "parameters")]
     pub input: Map<String, Value>,
     /// How far it is.
     pub status: JobStatus,
@@ -116,6 +119,66 @@ pub fn parse(name: JobId, content: &[u8]) -> Result<Job, Malformed> {
 
 fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// The parameters that events are made from, but for creations: of a failed one all are told.
+const TOLD: [&str; 19] = [
+    "OP_ID",
+    "add_reserved_ips",
+    "beparams",
+    "disks",
+    "dry_run",
+    "gateway",
+    "group_name",
+    "hvparams",
+    "instance_name",
+    "instance_uuid",
+    "instances",
+    "kind",
+    "name",
+    "network",
+    "network_name",
+    "nics",
+    "reason",
+    "remove_reserved_ips",
+    "tags",
+];
+
+/// Which of an operation's parameters are kept: the opcode may be the last of them.
+fn parameters<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    struct Told;
+
+    impl<'de> Visitor<'de> for Told {
+        type Value = Map<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an operation's input")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut told = Map::new();
+            while let Some(Name(parameter)) = from.next_key()? {
+                if TOLD.binary_search(&parameter.as_ref()).is_ok() {
+                    told.insert(parameter.into_owned(), from.next_value()?);
+                } else {
+                    from.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(told)
+        }
+    }
+
+    let input = <&RawValue>::deserialize(from)?.get();
+    let mut of = serde_json::Deserializer::from_str(input);
+    let read = if input.contains("\"OP_INSTANCE_CREATE\"") {
+        Map::deserialize(&mut of)
+    } else {
+        of.deserialize_map(Told)
+    };
+    read.map_err(D::Error::custom)
 }
 
 /// `[[serial, [s, µs], type, text], …]`; a message that is no text is left out.

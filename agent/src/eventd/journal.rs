@@ -5,9 +5,10 @@
 //! be read by others through a [`View`], while the one writer goes on. A damaged tail is cut off when the journal is
 //! opened; damage before it, or a cursor beyond the end, starts a new epoch with what is left.
 
-pub mod compact;
+mod compact;
 pub mod cursor;
 mod epoch;
+mod newest;
 pub mod read;
 pub mod record;
 pub mod segment;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 use cursor::Cursor;
 use epoch::{Found, new_epoch, read_epoch, read_state, sweep, write_state};
+use newest::Newest;
 use record::{Entry, Number, Record, Subject};
 use view::Inner;
 pub use view::View;
@@ -130,6 +132,12 @@ pub struct Journal {
     total: u64,
     /// Bytes of all files after the last compaction.
     compacted: u64,
+    /// Events in all files.
+    records: u64,
+    /// Events a compaction would leave out, but for those that are kept: superseded since the last one.
+    superseded: u64,
+    /// What was acknowledged at the last compaction.
+    acknowledged: Number,
     end: Committed,
     waiting: Waiting,
     _lock: Flock<File>,
@@ -138,7 +146,7 @@ pub struct Journal {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    newest: Vec<(Subject, Number)>,
+    newest: Vec<(Subject, Number, JobStatus)>,
 }
 
 /// A known operation, as it was found when the journal was opened.
@@ -203,6 +211,7 @@ impl Journal {
             last,
             streams,
             newest,
+            records,
             statuses,
             acknowledged,
             lost,
@@ -235,6 +244,10 @@ impl Journal {
             length: file_length(&file, &path)?,
             total: total(&directory),
             compacted: 0,
+            records,
+            // Not known: the first time all may be.
+            superseded: records,
+            acknowledged: Number(0),
             file,
             path,
             end,
@@ -268,6 +281,12 @@ impl Journal {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.total + self.length
+    }
+
+    /// True while nothing was ever journaled in this epoch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end.number == Number(0)
     }
 
     /// Keeps a role or a cluster's UUID that has changed without a new epoch.
@@ -310,7 +329,8 @@ impl Journal {
             body: news.body,
         });
         record::encode(&entry, &mut self.waiting.bytes);
-        self.waiting.newest.push((news.subject, self.end.number));
+        let last = (news.subject, self.end.number, news.status);
+        self.waiting.newest.push(last);
     }
 
     /// Writes what was added, makes it last, and tells the readers.
@@ -343,7 +363,12 @@ impl Journal {
             source,
         })?;
         self.length += waiting.bytes.len() as u64;
-        self.view.newest().extend(waiting.newest);
+        let mut newest = self.view.newest();
+        for (subject, number, status) in waiting.newest {
+            self.records += 1;
+            self.superseded += u64::from(newest.add(subject, number, status));
+        }
+        drop(newest);
         self.view.0.committed.send_replace(self.end.clone());
         Ok(())
     }
@@ -356,14 +381,16 @@ impl Journal {
         if self.length < self.limits.segment && self.bytes() < self.limits.compact {
             return Ok(());
         }
-        let grown = self.bytes() > self.limits.compact && self.bytes() > self.compacted * 3 / 2;
+        let grown = self.bytes() > self.limits.compact
+            && self.bytes() > self.compacted * 3 / 2
+            && self.left_out() > self.records / 4;
         if self.length >= self.limits.segment || grown {
             self.rotate()?;
         }
         if grown {
             let mark = self.view.mark();
             let inner = &*self.view.0;
-            compact::compact(
+            let left = compact::compact(
                 &inner.directory,
                 &inner.epoch,
                 Number(self.end.number.0 + 1),
@@ -375,8 +402,18 @@ impl Journal {
             .map_err(JournalError::io("compact", &inner.directory))?;
             self.total = total(&inner.directory);
             self.compacted = self.total;
+            self.records = left;
+            self.superseded = 0;
+            self.acknowledged = mark.acknowledged;
         }
         Ok(())
+    }
+
+    /// How many events a compaction would leave out, at most: while all wait for the control plane, it would only copy.
+    fn left_out(&self) -> u64 {
+        let acknowledged = self.view.mark().acknowledged.0;
+        let over = acknowledged.saturating_sub(self.acknowledged.0);
+        over + self.superseded
     }
 
     /// Begins a new epoch with the newest state of every operation.
@@ -408,7 +445,7 @@ impl Journal {
             epoch: state.epoch.clone(),
             directory: directory.clone(),
             committed: watch::Sender::new(self.end.clone()),
-            newest: Mutex::default(),
+            newest: Mutex::new(Newest::default()),
             cursor: Mutex::new((cursor, mark)),
             generation: Mutex::new(0),
             acknowledged: BTreeMap::new(),
@@ -441,6 +478,9 @@ impl Journal {
         self.state = state;
         self.total = 0;
         self.compacted = 0;
+        self.records = self.end.number.0;
+        self.superseded = 0;
+        self.acknowledged = Number(0);
         sweep(&self.root, &self.state.epoch);
         Ok(())
     }

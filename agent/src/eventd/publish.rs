@@ -9,6 +9,7 @@
 pub mod compose;
 mod window;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,15 @@ use super::counters::Counters;
 use super::journal::View;
 use super::journal::record::Number;
 use super::scribe::unix_milliseconds;
-use crate::transport::{Link, LinkError, Outcome, Transport, bounded, ready};
+use crate::transport::{Link, LinkError, Outgoing, Transport, bounded, ready};
 use compose::Composer;
 use window::Window;
 
 /// Events on their way at once.
 pub const WINDOW: usize = 256;
+
+/// With so many messages made and not sent, the next ones are not made yet: what they say of their instances would be old.
+const STOCK: usize = 64;
 
 /// How often the cursor is kept, when it moved.
 const KEEP: Duration = Duration::from_millis(200);
@@ -91,7 +95,7 @@ impl Publisher {
                 Err(error) => Err(error),
             };
             window.start_again();
-            window.report().await;
+            window.report_and_keep().await;
             match ended {
                 Ok(()) => return Ok(()),
                 Err(error) if first && error.is_mismatch() => return Err(error),
@@ -118,24 +122,37 @@ impl Publisher {
         let mut beat = interval(self.interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         tracing::info!(backlog = window.backlog(), "connected");
+        // Made while others are on their way, so that there is always one for the room an acknowledgement makes.
+        let mut composing = None;
+        let mut stock: VecDeque<Outgoing> = VecDeque::new();
         loop {
-            while let Some(news) = window.next_batch(&self.composer).await {
-                for outgoing in news {
-                    bounded("sending", patience, link.send(outgoing)).await?;
-                }
-                // Without waiting: what was acknowledged meanwhile makes room.
-                while let Some(settled) = ready(&mut link).await {
-                    let (ticket, outcome) = settled?;
-                    window.settle(Number(ticket.0), outcome);
-                }
+            while window.has_room()
+                && let Some(outgoing) = stock.pop_front()
+            {
+                window.sends(Number(outgoing.ticket.0));
+                bounded("sending", patience, link.send(outgoing)).await?;
+            }
+            if composing.is_none()
+                && stock.len() < STOCK
+                && let Some(records) = window.next_batch()
+            {
+                composing = Some(Box::pin(self.composer.compose_all(records)));
             }
             let retry = window.next_retry();
             let overdue = window.oldest_sent().map(|sent| sent + patience);
             tokio::select! {
+                composed = end_of(&mut composing), if composing.is_some() => {
+                    composing = None;
+                    stock.extend(window.finish(composed, &self.composer));
+                }
                 settled = link.settled(), if window.is_waiting() => {
-                    let (ticket, outcome) = settled?;
-                    window.settle(Number(ticket.0), outcome);
-                    if outcome == Outcome::Returned && window.returned_anew() {
+                    let mut next = Some(settled);
+                    while let Some(settled) = next {
+                        let (ticket, outcome) = settled?;
+                        window.settle(Number(ticket.0), outcome);
+                        next = ready(&mut link).await;
+                    }
+                    if window.returned_anew() {
                         bounded("declaring the topology", patience, link.repair()).await?;
                     }
                 }
@@ -145,7 +162,7 @@ impl Publisher {
                     let what = String::from("an acknowledgement");
                     return Err(LinkError::TooSlow { what, bound: patience });
                 }
-                _ = keep.tick() => window.report().await,
+                _ = keep.tick() => window.report(),
                 _ = beat.tick() => self.beat(&mut link, window, patience, true).await?,
                 () = self.nudge.notified() => self.beat(&mut link, window, patience, true).await?,
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -160,7 +177,7 @@ impl Publisher {
         };
         // What is not acknowledged by then goes out again after the next start.
         let _ = timeout(FAREWELL, farewell).await;
-        window.report().await;
+        window.report_and_keep().await;
         let _ = timeout(FAREWELL, link.close()).await;
         Ok(())
     }
@@ -215,6 +232,14 @@ fn moment(milliseconds: u64) -> Timestamp {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
     let microseconds = u32::try_from(milliseconds % 1000 * 1000).unwrap_or(0);
     (seconds, microseconds).into()
+}
+
+/// Waits for what is under way, if anything is.
+async fn end_of<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
+    match under_way {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(moment: Option<Instant>) {

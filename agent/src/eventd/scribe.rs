@@ -50,9 +50,15 @@ pub enum Order {
 pub struct Orders {
     to: mpsc::Sender<Order>,
     wake: Arc<EventFd>,
+    listed: Arc<Notify>,
 }
 
 impl Orders {
+    /// Waits until the queue was listed, or could not be.
+    pub async fn listed(&self) {
+        self.listed.notified().await;
+    }
+
     /// Gives an order. One that ended hears none.
     pub fn give(&self, order: Order) {
         if self.to.send(order).is_ok() {
@@ -74,6 +80,13 @@ pub struct Settings {
     pub archive_depth: u64,
 }
 
+/// What a list found.
+struct Listed {
+    live: BTreeSet<JobId>,
+    /// Files that are not known as they stand, in the order of their jobs.
+    found: Vec<(Shelf, JobId)>,
+}
+
 /// The thread's own.
 #[derive(Debug)]
 pub struct Scribe {
@@ -87,6 +100,9 @@ pub struct Scribe {
     wake: Arc<EventFd>,
     /// True once the archive was searched as deep as it is without a journal.
     searched: bool,
+    /// Up to here the search came before; its jobs are taken in the order of their numbers.
+    taken: JobId,
+    listed: Arc<Notify>,
     next_list: Instant,
 }
 
@@ -106,6 +122,7 @@ impl Scribe {
         let wake = Arc::new(EventFd::from_flags(
             nix::sys::eventfd::EfdFlags::EFD_CLOEXEC | nix::sys::eventfd::EfdFlags::EFD_NONBLOCK,
         )?);
+        let listed = Arc::new(Notify::new());
         let mut seen = Seen::default();
         for known in &opened.recalled {
             let Subject {
@@ -126,9 +143,11 @@ impl Scribe {
             orders,
             wake: Arc::clone(&wake),
             searched: false,
+            taken: JobId(0),
+            listed: Arc::clone(&listed),
             next_list: now(),
         };
-        Ok((scribe, Orders { to, wake }))
+        Ok((scribe, Orders { to, wake, listed }))
     }
 
     /// Works until told to stop.
@@ -204,7 +223,11 @@ impl Scribe {
             _ => false,
         };
         let uuid = uuid.or_else(|| before.cluster_uuid.clone());
-        if master && (!before.master || other_cluster) {
+        if master && self.journal.is_empty() && !other_cluster {
+            // Nobody knows this epoch yet: it begins here, and the list that follows is its first.
+            self.next_list = now();
+            self.journal.set_state(master, uuid)
+        } else if master && (!before.master || other_cluster) {
             // What other candidates saw is in the queue directory too: first all of it, then the new epoch.
             self.list()?;
             self.journal.renew(master, uuid)?;
@@ -232,9 +255,14 @@ impl Scribe {
         // Before the list: what changes during it is heard of.
         let watched = self.queue.watch();
         match watched.and_then(|()| self.find()) {
-            Ok(found) => {
+            Ok(Listed { live, found }) => {
                 let count = self.counters.journaled.value();
-                self.take(&found)?;
+                for files in found.chunks(BATCH) {
+                    self.take(files)?;
+                    self.taken = files.last().map_or(self.taken, |(_, job)| *job);
+                    // Of an archive of any size no more is remembered than of a small one.
+                    self.seen.prune(&live);
+                }
                 let news = self.counters.journaled.value() - count;
                 self.counters.found_by_list.add(news);
                 let highest = self.seen.highest().unwrap_or(JobId(0));
@@ -253,11 +281,12 @@ impl Scribe {
                 self.next_list = now() + BEAT.max(self.settings.list_interval / 10);
             }
         }
+        self.listed.notify_one();
         Ok(())
     }
 
-    /// The files that are not known as they stand.
-    fn find(&mut self) -> io::Result<Vec<(Shelf, JobId)>> {
+    /// Looks for files that are not known as they stand.
+    fn find(&mut self) -> io::Result<Listed> {
         let live = self.queue.live()?;
         let mut found: Vec<(Shelf, JobId)> = Vec::new();
         for job in &live {
@@ -278,7 +307,7 @@ impl Scribe {
         self.counters.live_jobs.set(live.len() as u64);
         self.seen.prune(&live);
         self.counters.known_jobs.set(self.seen.count() as u64);
-        Ok(found)
+        Ok(Listed { live, found })
     }
 
     /// From which job on the archive is looked at: from the last list on, and with nothing known, as deep as configured.
@@ -292,7 +321,9 @@ impl Scribe {
         }
         let highest = live.last().copied().max(self.queue.highest_archived()?);
         let depth = self.settings.archive_depth;
-        Ok(JobId(highest.map_or(0, |job| job.0.saturating_sub(depth))))
+        let deep = JobId(highest.map_or(0, |job| job.0.saturating_sub(depth)));
+        // What an attempt journaled before the disk failed is not journaled again.
+        Ok(deep.max(Seen::low_water_below(self.taken)))
     }
 
     /// Reads files and journals what is new in them.

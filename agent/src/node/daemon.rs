@@ -77,6 +77,8 @@ const REMEMBERED: u64 = 600_000;
 const TICK: Duration = Duration::from_secs(1);
 /// How long it may be silent before the service manager is left without a sign.
 const SILENCE: u64 = 30_000;
+/// So many TAPs are looked at one by one.
+const FEW: usize = 3;
 /// Nudges that wait; more are not needed, everything is looked at then.
 const NUDGES: usize = 4096;
 
@@ -395,6 +397,10 @@ impl Looks {
                 taps
             }
         };
+        // The lists are read once, unless it is only about a few.
+        if taps.len() > FEW {
+            host.look_around()?;
+        }
         let mut findings = Vec::with_capacity(taps.len());
         let mut is_sound = true;
         for tap in &taps {
@@ -421,6 +427,7 @@ impl Looks {
             self.say(&finding);
             findings.push(finding);
         }
+        host.forget();
         // A connection that failed may be why: the next look has a new one.
         if is_sound {
             self.host = Some(host);

@@ -9,7 +9,6 @@ use ifup::apply::{Perform, StepError, apply, apply_all, chain};
 use ifup::file::put_as_of;
 use ifup::host::{Host, HostError, records};
 use ifup::lock::{Lock, LockError, Purpose};
-use ifup::netlink::NetlinkError;
 use ifup::plan::{self, Plan, PlanError};
 use ifup::request::{IfName, Request, RequestError};
 use ifup::step::Step;
@@ -79,9 +78,6 @@ pub enum LookError {
     /// snf-ifup's lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The kernel does not tell of the device.
-    #[error("read the device")]
-    Link(#[source] NetlinkError),
     /// What stands cannot be read.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -125,16 +121,7 @@ pub fn look(
     config: &Config,
     mode: Mode,
 ) -> Finding {
-    let mut finding = Finding {
-        tap: tap.clone(),
-        instance: None,
-        index: None,
-        mac: None,
-        standing: Standing::Sound,
-        steps: Vec::new(),
-        warnings: Vec::new(),
-        pending: Vec::new(),
-    };
+    let mut finding = Finding::of(tap);
     if let Err(error) = finding.look(host, ganeti, store, config, mode) {
         finding.standing = Standing::Failed(chain(&error));
     }
@@ -142,6 +129,19 @@ pub fn look(
 }
 
 impl Finding {
+    fn of(tap: &IfName) -> Self {
+        Self {
+            tap: tap.clone(),
+            instance: None,
+            index: None,
+            mac: None,
+            standing: Standing::Sound,
+            steps: Vec::new(),
+            warnings: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
     fn look(
         &mut self,
         host: &mut Host,
@@ -161,12 +161,34 @@ impl Finding {
                 lock
             }
         };
+        // From what was seen of all TAPs at once follows at most that nothing is to be done: the rest is looked at again.
+        if host.has_looked_around() {
+            let is_sound = self.judge(host, ganeti, store, config, Mode::Tell);
+            if is_sound.is_ok_and(|learns| !learns) && self.standing == Standing::Sound {
+                return Ok(());
+            }
+            *self = Self::of(&self.tap);
+        }
+        host.closely(|host| self.judge(host, ganeti, store, config, mode))
+            .map(drop)
+    }
+
+    /// Judges the TAP, and with [`Mode::Mend`] puts it right; true when something is learnt of its instance.
+    fn judge(
+        &mut self,
+        host: &mut Host,
+        ganeti: &Ganeti,
+        store: &Store,
+        config: &Config,
+        mode: Mode,
+    ) -> Result<bool, LookError> {
+        let mut learns = false;
         let recorded = observe::recorded(&self.tap, &config.ifup);
-        let link = host.netlink.link(&self.tap).map_err(LookError::Link)?;
+        let link = host.link(&self.tap)?;
         let text = observe::binding(&self.tap, &config.ifup);
         let is_nobodys = recorded.is_none() && link.is_none();
         if is_nobodys && text.as_deref().is_some_and(is_of_ifup) {
-            return self.sweep(host, config, mode);
+            return self.sweep(host, config, mode).map(|()| learns);
         }
         let binding = text.and_then(|text| text.parse().ok());
         let known = Known {
@@ -189,6 +211,7 @@ impl Finding {
                 pending,
                 ..
             } => {
+                learns = learnt.is_some();
                 if let Some(learnt) = learnt.filter(|_| mode == Mode::Mend) {
                     store.learn(&instance, learnt)?;
                 }
@@ -203,7 +226,7 @@ impl Finding {
                 self.restore(host, &request, came_up, config, mode)?;
             }
         }
-        Ok(())
+        Ok(learns)
     }
 
     fn sweep(&mut self, host: &mut Host, config: &Config, mode: Mode) -> Result<(), LookError> {

@@ -164,7 +164,10 @@ impl Teller {
     /// The records cannot be listed.
     pub fn round(&mut self, mode: Mode) -> Result<Vec<Finding>, StoryError> {
         let taps = all(&self.config)?;
-        Ok(taps.iter().map(|tap| self.look(tap, mode)).collect())
+        self.host.look_around()?;
+        let findings = taps.iter().map(|tap| self.look(tap, mode)).collect();
+        self.host.forget();
+        Ok(findings)
     }
 
     fn look(&mut self, tap: &IfName, mode: Mode) -> Finding {
@@ -185,6 +188,7 @@ impl Teller {
     pub fn status(&mut self, socket: &Path) -> Result<Status, StoryError> {
         let mut taps: BTreeSet<IfName> = all(&self.config)?;
         taps.extend(self.ganeti.taps.keys().cloned());
+        self.host.look_around()?;
         let taps = taps.iter().map(|tap| {
             let finding = self.look(tap, Mode::Tell);
             let by_file = self.ganeti.taps.get(tap);
@@ -198,6 +202,7 @@ impl Teller {
             }
         });
         let taps = taps.collect();
+        self.host.forget();
         Ok(Status {
             agent: figures(socket).ok(),
             taps,

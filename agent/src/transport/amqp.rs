@@ -25,6 +25,10 @@ use super::{Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
 /// `delivery_mode` of a message that outlives the broker.
 const PERSISTENT: u8 = 2;
 
+/// Longest frame, unless the broker's address says another: the library keeps 32 of them each way. A message may take
+/// several.
+const FRAME_MAX: u32 = 16 << 10;
+
 /// The brokers, tried in turn.
 #[derive(Debug)]
 pub struct Amqp {
@@ -73,7 +77,9 @@ impl Transport for Amqp {
         };
         let host = format!("{}:{}", uri.authority.host, uri.authority.port);
         let what = format!("connecting to {host}");
-        let opened = open(uri.clone(), &self.settings, host, &self.prefixes, self.app);
+        let mut uri = uri.clone();
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let opened = open(uri, &self.settings, host, &self.prefixes, self.app);
         bounded(&what, self.settings.patience, opened).await
     }
 

@@ -29,8 +29,8 @@ use crate::record::Proxy;
 use crate::request::IfName;
 
 /// Length of `struct fib_rule_hdr`.
-const RULE_HEADER: usize = 12;
-const FRA_IIFNAME: u16 = 3;
+pub(super) const RULE_HEADER: usize = 12;
+pub(super) const FRA_IIFNAME: u16 = 3;
 /// Length of `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
 /// A default route has none.
@@ -226,7 +226,7 @@ pub fn rules_of(tap: &IfName) -> Result<Vec<Rule>, NetlinkError> {
     Ok(rules)
 }
 
-fn rule_of(message: &RuleMessage, family: Family, tap: &IfName) -> Option<Rule> {
+pub(super) fn rule_of(message: &RuleMessage, family: Family, tap: &IfName) -> Option<Rule> {
     let mut rule = Rule {
         family,
         tap: tap.clone(),
@@ -394,7 +394,7 @@ impl Way {
     }
 }
 
-fn destination(message: &RouteMessage) -> Option<IpNet> {
+pub(super) fn destination(message: &RouteMessage) -> Option<IpNet> {
     let length = message.header.destination_prefix_length;
     let given = message
         .attributes
@@ -410,7 +410,7 @@ fn destination(message: &RouteMessage) -> Option<IpNet> {
     IpNet::new(given.unwrap_or(any), length).ok()
 }
 
-fn table_of(message: &RouteMessage) -> u32 {
+pub(super) fn table_of(message: &RouteMessage) -> u32 {
     let long = message
         .attributes
         .iter()
@@ -429,7 +429,7 @@ fn address(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn link_of(message: &LinkMessage) -> Link {
+pub(super) fn link_of(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,

@@ -20,7 +20,7 @@ use super::report::{Faults, Report, Section};
 use super::server::GENERATOR_CPU;
 use crate::world::{self, World};
 
-/// nfdhcpd and snf-ifup against the least that can be done.
+/// The programs against the least that can be done.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 pub(crate) struct Arguments {
@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Which questions; all when none is named.
     #[arg(value_enum)]
     questions: Vec<Question>,
+    /// All questions about these programs.
+    #[arg(long, value_enum)]
+    program: Vec<Program>,
     /// Everything once, small and short: shows that it works, says nothing about speed.
     #[arg(long)]
     pub(crate) quick: bool,
@@ -92,9 +95,55 @@ enum Question {
     Start,
     /// How long snf-ifup takes for one NIC.
     Ifup,
+    /// From the rename of a job file to the broker's confirm.
+    Delay,
+    /// How fast a recorded job queue goes out.
+    Replay,
+    /// How soon eventd is ready with a full queue directory, and what it holds.
+    Queue,
+    /// What one look of snf-agent at 1,000 TAPs costs, and what it holds.
+    Look,
+}
+
+/// The programs that are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Program {
+    Nfdhcpd,
+    Ifup,
+    Eventd,
+    Agent,
+}
+
+impl Question {
+    const fn program(self) -> Program {
+        match self {
+            Self::Loops
+            | Self::Open
+            | Self::Storm
+            | Self::Hostile
+            | Self::Continuity
+            | Self::Advertise
+            | Self::Binding
+            | Self::Start => Program::Nfdhcpd,
+            Self::Ifup => Program::Ifup,
+            Self::Delay | Self::Replay | Self::Queue => Program::Eventd,
+            Self::Look => Program::Agent,
+        }
+    }
 }
 
 impl Arguments {
+    fn asked(&self) -> Vec<Question> {
+        if self.questions.is_empty() && self.program.is_empty() {
+            return Question::value_variants().to_vec();
+        }
+        let wanted = |question: &&Question| {
+            self.questions.contains(question) || self.program.contains(&question.program())
+        };
+        let all = Question::value_variants().iter();
+        all.filter(wanted).copied().collect()
+    }
+
     /// How long a contestant is loaded in a round.
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_millis(if self.quick { 100 } else { self.milliseconds })
@@ -153,11 +202,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         return Ok(());
     };
     let start = Instant::now();
-    let asked = if arguments.questions.is_empty() {
-        Question::value_variants()
-    } else {
-        &arguments.questions
-    };
+    let asked = arguments.asked();
     let mut sections = Vec::new();
     for (place, question) in asked.iter().enumerate() {
         let progress = Progress {
@@ -166,7 +211,11 @@ fn measure(arguments: &Arguments) -> Result<()> {
             start,
         };
         let answers = || ask(*question, &world, arguments, &progress);
-        sections.extend(on_cpu(GENERATOR_CPU, answers)?);
+        sections.extend(match question.program() {
+            // The broker takes both CPUs, and all have to share them as on a small master.
+            Program::Eventd => answers()?,
+            Program::Nfdhcpd | Program::Ifup | Program::Agent => on_cpu(GENERATOR_CPU, answers)?,
+        });
     }
     if !arguments.only.is_empty() {
         sections
@@ -191,13 +240,18 @@ fn measure(arguments: &Arguments) -> Result<()> {
         faults,
         sections,
     };
-    let text = report.markdown()?;
     if arguments.json {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        writeln!(io::stdout(), "{text}")?;
+        writeln!(
+            io::stdout(),
+            "{}",
+            report.markdown(|_| true).unwrap_or_default()
+        )?;
     }
-    page.map_or(Ok(()), |page| page.put(&text))
+    page.map_or(Ok(()), |page| {
+        page.put(|of| report.markdown(|name| of.takes(name)))
+    })
 }
 
 fn ask(
@@ -216,6 +270,10 @@ fn ask(
         Question::Binding => cases::binding::ask(world, arguments, progress),
         Question::Start => cases::start::ask(world, arguments, progress),
         Question::Ifup => cases::ifup::ask(world, arguments, progress),
+        Question::Delay => cases::delay::ask(world, arguments, progress),
+        Question::Replay => cases::replay::ask(world, arguments, progress),
+        Question::Queue => cases::queue::ask(world, arguments, progress),
+        Question::Look => cases::look::ask(world, arguments, progress),
     }
     .with_context(|| format!("{question:?}"))
 }

@@ -29,9 +29,9 @@ pub(crate) struct Section {
 /// What must not happen.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Faults {
-    /// Exchanges nfdhcpd did not complete.
+    /// Exchanges nfdhcpd did not complete; events that did not arrive.
     pub(crate) lost: u64,
-    /// Answers of nfdhcpd with another VM's address.
+    /// Answers of nfdhcpd with another VM's address; TAPs of snf-agent that do not stand as they were made.
     pub(crate) wrong: u64,
     /// DHCPNAKs nobody deserved.
     pub(crate) nak: u64,
@@ -107,12 +107,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Tables.
-    pub(crate) fn markdown(&self) -> Result<String, std::fmt::Error> {
+    /// Tables of the sections that `of` takes, by their names; nothing when there is none.
+    pub(crate) fn markdown(&self, of: impl Fn(&str) -> bool) -> Option<String> {
+        let sections = self.sections.iter().filter(|section| of(section.name));
+        let sections: Vec<&Section> = sections.collect();
+        // Writing to a string does not fail.
+        (!sections.is_empty()).then(|| self.tables(&sections).unwrap_or_default())
+    }
+
+    fn tables(&self, sections: &[&Section]) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         writeln!(out, "{}\n", self.machine)?;
         writeln!(out, "`{}`, {} s.\n", self.command, self.seconds)?;
-        let targets = self.sections.iter().flat_map(|section| &section.targets);
+        let targets = sections.iter().flat_map(|section| &section.targets);
         let rows: Vec<Vec<String>> = targets
             .map(|target| {
                 let met = if target.met { "yes" } else { "**no**" }.to_owned();
@@ -130,7 +137,7 @@ impl Report {
             &["Target", "wanted", "measured: median [min, max]", "met"],
             &rows,
         )?;
-        for section in &self.sections {
+        for section in sections {
             writeln!(out, "### `{}`\n\n{}\n", section.name, section.title)?;
             table(&mut out, &section.columns, &section.rows)?;
         }

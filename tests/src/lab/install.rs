@@ -37,7 +37,7 @@ const AGENT: &str = "\
 transport = \"amqp\"
 report = 10
 [amqp]
-hosts = [\"amqp://synnefo:secret@192.168.77.20\"]
+hosts = [\"amqp://cluster:publish@192.168.77.20\"]
 ";
 
 /// Where service units go.

@@ -23,7 +23,10 @@ const OF_IP: [(&str, &str); 9] = [
 ];
 
 /// Where our programs keep files about NICs.
-const DIRECTORIES: [&str; 3] = ["/var/lib/nfdhcpd", "/run/snf-ifup", "/var/lib/snf-agent"];
+const DIRECTORIES: [&str; 3] = ["/var/lib/nfdhcpd", "/run/snf-ifup", HEARD];
+
+/// Where the agent keeps what hooks said of instances.
+pub const HEARD: &str = "/var/lib/snf-agent/instances";
 
 /// What changes by itself, or is given out anew each time, by its key.
 const PASSING: [&str; 8] = [

@@ -1,12 +1,13 @@
 //! What Ganeti does, by real jobs on real VMs, arrives at a real broker as Ganeti wrote it down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use system_tests::lab::layout::{self, BRIDGED_NETWORK, RAPI, RAPI_PASSWORD, RAPI_USER};
+use system_tests::lab::layout::{self, BRIDGED_NETWORK, PUBLISHER, RAPI, RAPI_PASSWORD, RAPI_USER};
 use system_tests::lab::record::Operation;
-use system_tests::lab::{Hypervisor, Instance, Lab};
+use system_tests::lab::{COMMAND, Hypervisor, Instance, Lab};
+use system_tests::wait::{self, SOON};
 
 use crate::arrivals::{Arrivals, journal_equals, state};
 use crate::{BOOT, fresh_with_broker, with};
@@ -43,6 +44,7 @@ fn every_operation_arrives_as_ganeti_wrote_it_down() {
         let record = arrivals.equal(&lab)?;
         journal_equals(&lab, &record)?;
         details(&arrivals, &record)?;
+        hooks_are_told(&lab)?;
         // Creating and removing the operator's VM, and what it took to make the cluster.
         let counted = master.eventd_figure(FOREIGN).unwrap_or_default() - foreign;
         ensure!(counted >= 2.0, "{counted} foreign operations counted");
@@ -69,9 +71,10 @@ fn life_without_a_guest(lab: &Lab) -> Result<()> {
     // Three operations in one job, and the second fails: there is no disk to install on.
     let path = format!("/2/instances/{}/reinstall?reason=snf:42", vm.name());
     api(lab, "POST", &path)?;
-    // A second reboot waits for the first, and is canceled, if it is not too late for that.
-    vm.act(&["reboot", "--submit"])?;
-    vm.act(&["reboot", "--submit"])?;
+    // Somebody holds the node: a migration waits for it, and is canceled, if it is not too late for that.
+    let second = layout::full_name("node2");
+    master.run("gnt-debug", &["delay", "--submit", "-n", &second, "10"])?;
+    vm.act(&["migrate", "--submit", "-f", "-n", &full])?;
     let jobs = master.run("gnt-job", &["list", "--no-headers", "-o", "id"])?;
     let last = jobs.split_whitespace().last().context("a job")?;
     let canceled = master.command("gnt-job").args(["cancel", last]).output()?;
@@ -133,6 +136,46 @@ fn api(lab: &Lab, method: &str, path: &str) -> Result<String> {
     let address = format!("{RAPI}{path}");
     let words = ["-sfk", "-u", &user, "-X", method, &address];
     lab.switch()?.run("curl", &words)
+}
+
+/// The master's agent tells what Ganeti's hooks said of our instances' NICs, and each node's agent of the node.
+fn hooks_are_told(lab: &Lab) -> Result<()> {
+    let text = |body: &Value, key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ours: BTreeSet<String> = ["snf-fake.gnt.test", "snf-kvm.gnt.test"]
+        .map(str::to_owned)
+        .into();
+    let mut hooks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let heard = wait::until("hooks on both are told of", SOON, || {
+        for message in lab.take("snf-events-net")? {
+            let body = &message.body;
+            let user = message
+                .properties
+                .user_id()
+                .as_ref()
+                .map(ToString::to_string);
+            ensure!(user.as_deref() == Some(PUBLISHER), "from {user:?}: {body}");
+            let instance = text(body, "instance").context("an instance")?;
+            ensure!(ours.contains(&instance), "not ours: {body}");
+            let hook = text(body, "hook").context("a hook")?;
+            hooks.entry(instance).or_default().insert(hook);
+        }
+        let both = hooks
+            .values()
+            .filter(|hooks| hooks.contains("instance-add"));
+        Ok(both.count() == ours.len())
+    });
+    println!("hooks told of: {hooks:?}");
+    heard?;
+    let mut nodes = BTreeSet::new();
+    wait::until("all nodes report", COMMAND, || {
+        let reports = lab.take("snf-events-node")?;
+        nodes.extend(
+            reports
+                .iter()
+                .filter_map(|report| text(&report.body, "node")),
+        );
+        Ok(nodes.len() == lab.nodes().len())
+    })
 }
 
 /// Every last state of an instance that is there afterwards has its UUID and serial number, and that number never falls.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use system_tests::lab::layout::{BRIDGED_NETWORK, ROUTED_NETWORK};
-use system_tests::lab::standing::{differences, whole};
+use system_tests::lab::standing::{HEARD, differences, whole};
 use system_tests::lab::{COMMAND, Hypervisor, Instance, Lab, Pings, Place};
 use system_tests::wait::{self, SOON};
 
@@ -56,7 +56,7 @@ fn a_guest_keeps_its_addresses_and_leaves_nothing_where_it_was() {
         for node in lab.nodes() {
             let left = nothing_of(&node, &marks).with_context(|| node.name().to_owned())?;
             ensure!(
-                left.get("/var/lib/snf-agent").is_none_or(String::is_empty),
+                left.get(HEARD).is_none_or(String::is_empty),
                 "{}: {left:?}",
                 node.name()
             );
@@ -115,9 +115,7 @@ fn nothing_of(node: &Place, marks: &[String]) -> Result<BTreeMap<String, String>
     let mut left = String::new();
     let gone = wait::for_fact("nothing is left", COMMAND, || {
         let parts = whole(node)?;
-        let told = parts
-            .iter()
-            .filter(|(name, _)| *name != "/var/lib/snf-agent");
+        let told = parts.iter().filter(|(name, _)| *name != HEARD);
         let lines = told.flat_map(|(name, part)| part.lines().map(move |line| (name, line)));
         let left_over: Vec<_> = lines
             .filter(|(_, line)| marks.iter().any(|mark| tells(line, mark)))
@@ -131,7 +129,7 @@ fn nothing_of(node: &Place, marks: &[String]) -> Result<BTreeMap<String, String>
 /// Waits until all of a node is as it was, or, if not `same`, until something is not.
 fn as_before(node: &Place, was: &BTreeMap<String, String>, same: bool) -> Result<()> {
     let without_words = |mut parts: BTreeMap<String, String>| {
-        parts.remove("/var/lib/snf-agent");
+        parts.remove(HEARD);
         parts
     };
     let was = without_words(was.clone());

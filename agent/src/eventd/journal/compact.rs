@@ -1,7 +1,7 @@
 //! Compaction: of each operation the newest event stays, and of the acknowledged ones only so many; in place of the
 //! others, ranges of numbers that say that they are not lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -10,69 +10,97 @@ use std::sync::{Mutex, PoisonError};
 use snf_events::intake::Superseded;
 use snf_events::{Epoch, Prefix};
 
-use super::record::{self, Entry, Number, Record, Subject};
+use super::newest::Newest;
+use super::record::{self, Entry, Number, Record};
 use super::segment::{self, Records};
 
 /// Merges all files of `directory` before the one that begins with `open` into one.
 ///
 /// Every event that is not acknowledged stays, unless a newer one stands for it. While files are exchanged,
-/// `generation` is held, and it rises.
+/// `generation` is held, and it rises. Gives how many events are left.
 ///
 /// # Errors
 /// When the file system refuses; what was there is still there then.
-pub fn compact(
+pub(super) fn compact(
     directory: &Path,
     epoch: &Epoch,
     open: Number,
-    newest: &mut HashMap<Subject, Number>,
+    newest: &mut Newest,
     acknowledged: Number,
     keep: usize,
     generation: &Mutex<u64>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let mut segments = segment::list(directory)?;
     segments.retain(|first| *first < open);
     let Some(first) = segments.first().copied() else {
-        return Ok(());
+        return Ok(0);
     };
-    let oldest_kept = oldest_kept(newest, acknowledged, keep);
-    newest.retain(|_, number| *number > acknowledged || *number >= oldest_kept);
+    let each = |take: &mut dyn FnMut(Entry) -> io::Result<()>| -> io::Result<()> {
+        let mut last = Number(0);
+        for segment in &segments {
+            let mut records = Records::open(&segment::path(directory, *segment), epoch)?;
+            while let Some(entry) = records.read()? {
+                if entry.number() > last {
+                    last = entry.number();
+                    take(entry)?;
+                }
+            }
+        }
+        Ok(())
+    };
+    // The newest acknowledged events that nothing supersedes, as many as are kept: all before the oldest of them go.
+    let mut kept = VecDeque::with_capacity(keep.max(1));
+    let mut is_over = false;
+    each(&mut |entry| {
+        if let Entry::Event(record) = entry
+            && record.number <= acknowledged
+            && !newest.is_superseded(&record)
+        {
+            if kept.len() == keep.max(1) {
+                kept.pop_front();
+                is_over = true;
+            }
+            kept.push_back(record.number);
+        }
+        Ok(())
+    })?;
+    let oldest_kept = match kept.front() {
+        Some(oldest) if is_over => *oldest,
+        _ => Number(0),
+    };
+    newest.forget_below(oldest_kept);
     let new = directory.join("compacting");
     let mut merged = Merged {
         file: BufWriter::new(segment::create(&new, epoch)?),
         gaps: BTreeMap::new(),
         frame: Vec::new(),
     };
-    let mut last = Number(0);
-    for segment in &segments {
-        let mut records = Records::open(&segment::path(directory, *segment), epoch)?;
-        while let Some(entry) = records.read()? {
-            if entry.number() <= last {
-                continue;
+    let mut left = 0;
+    each(&mut |entry| {
+        match entry {
+            // Below what is kept nothing is remembered, not even that it was there.
+            entry if entry.number() < oldest_kept => Ok(()),
+            Entry::Event(record) if newest.is_superseded(&record) => {
+                let range = Superseded {
+                    from: record.sequence,
+                    to: record.sequence,
+                };
+                merged.gap(record.number, record.subject.prefix, range)
             }
-            last = entry.number();
-            match entry {
-                Entry::Event(record) if newest.get(&record.subject) == Some(&record.number) => {
-                    merged.event(record)?;
+            Entry::Event(record) => {
+                if record.status.is_final() && record.number <= acknowledged {
+                    newest.forget(&record.subject);
                 }
-                Entry::Event(record) => {
-                    let range = Superseded {
-                        from: record.sequence,
-                        to: record.sequence,
-                    };
-                    // Below what is kept nothing is remembered, not even that it was there.
-                    if record.number >= oldest_kept {
-                        merged.gap(record.number, record.subject.prefix, range)?;
-                    }
-                }
-                Entry::Superseded {
-                    number,
-                    prefix,
-                    range,
-                } if number >= oldest_kept => merged.gap(number, prefix, range)?,
-                Entry::Superseded { .. } => {}
+                left += 1;
+                merged.event(record)
             }
+            Entry::Superseded {
+                number,
+                prefix,
+                range,
+            } => merged.gap(number, prefix, range),
         }
-    }
+    })?;
     merged.finish()?;
     let mut generation = generation.lock().unwrap_or_else(PoisonError::into_inner);
     *generation += 1;
@@ -81,20 +109,7 @@ pub fn compact(
     for segment in segments.iter().skip(1) {
         fs::remove_file(segment::path(directory, *segment))?;
     }
-    segment::sync_directory(directory)
-}
-
-/// The oldest of the `keep` newest acknowledged events; all that is not acknowledged is above it.
-fn oldest_kept(newest: &HashMap<Subject, Number>, acknowledged: Number, keep: usize) -> Number {
-    let mut numbers: Vec<Number> = newest
-        .values()
-        .copied()
-        .filter(|number| *number <= acknowledged)
-        .collect();
-    let Some(over) = numbers.len().checked_sub(keep.max(1)) else {
-        return Number(0);
-    };
-    *numbers.select_nth_unstable(over).1
+    segment::sync_directory(directory).map(|()| left)
 }
 
 struct Merged {

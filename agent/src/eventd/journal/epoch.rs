@@ -7,6 +7,7 @@ use std::path::Path;
 
 use snf_events::{Epoch, JobStatus, Prefix, Sequence};
 
+use super::newest::Newest;
 use super::record::{Entry, Number, Subject};
 use super::segment::{self, End, Records};
 use super::{JournalError, State};
@@ -15,8 +16,9 @@ use super::{JournalError, State};
 pub(super) struct Found {
     pub(super) last: Number,
     pub(super) streams: BTreeMap<Prefix, Sequence>,
-    pub(super) newest: HashMap<Subject, Number>,
+    pub(super) newest: Newest,
     pub(super) statuses: HashMap<Subject, JobStatus>,
+    pub(super) records: u64,
     /// By stream.
     pub(super) acknowledged: BTreeMap<Prefix, Sequence>,
     /// Records are missing that were there once.
@@ -31,7 +33,8 @@ pub(super) fn read_epoch(
     let mut found = Found {
         last: Number(0),
         streams: BTreeMap::new(),
-        newest: HashMap::new(),
+        newest: Newest::default(),
+        records: 0,
         statuses: HashMap::new(),
         acknowledged: BTreeMap::new(),
         lost: false,
@@ -46,10 +49,18 @@ pub(super) fn read_epoch(
             }
             found.last = entry.number();
             let (prefix, sequence) = match entry {
-                Entry::Event(record) => {
-                    found.newest.insert(record.subject.clone(), record.number);
-                    let prefix = record.subject.prefix.clone();
-                    found.statuses.insert(record.subject, record.status);
+                Entry::Event(mut record) => {
+                    // One text for all: most are of one prefix.
+                    if let Some((prefix, _)) = found.streams.get_key_value(&record.subject.prefix) {
+                        record.subject.prefix = prefix.clone();
+                    }
+                    let subject = record.subject;
+                    let prefix = subject.prefix.clone();
+                    found.records += 1;
+                    found
+                        .newest
+                        .add(subject.clone(), record.number, record.status);
+                    found.statuses.insert(subject, record.status);
                     (prefix, record.sequence)
                 }
                 Entry::Superseded { prefix, range, .. } => (prefix, range.to),

@@ -1,6 +1,6 @@
 //! What everybody but the writer has of a journal.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,8 @@ use snf_events::{Epoch, Prefix, Sequence};
 use tokio::sync::watch;
 
 use super::cursor::{Cursor, Mark};
-use super::record::{Number, Record, Subject};
+use super::newest::Newest;
+use super::record::{Number, Record};
 use super::{Committed, JournalError, read};
 
 /// What readers have of a journal's epoch; they keep it while the writer may already be in the next.
@@ -21,7 +22,7 @@ pub(super) struct Inner {
     pub(super) epoch: Epoch,
     pub(super) directory: PathBuf,
     pub(super) committed: watch::Sender<Committed>,
-    pub(super) newest: Mutex<HashMap<Subject, Number>>,
+    pub(super) newest: Mutex<Newest>,
     pub(super) cursor: Mutex<(Cursor, Mark)>,
     /// Rises when files are merged; held meanwhile.
     pub(super) generation: Mutex<u64>,
@@ -85,13 +86,10 @@ impl View {
     /// operation.
     #[must_use]
     pub fn is_superseded(&self, record: &Record) -> bool {
-        let newest = self.newest();
-        newest
-            .get(&record.subject)
-            .is_some_and(|newest| *newest > record.number)
+        !record.status.is_final() && self.newest().is_superseded(record)
     }
 
-    pub(super) fn newest(&self) -> MutexGuard<'_, HashMap<Subject, Number>> {
+    pub(super) fn newest(&self) -> MutexGuard<'_, Newest> {
         self.0.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -51,15 +51,14 @@ pub enum Wanted {
     All,
 }
 
-/// What goes with a message; nothing while its operation is not over, and after a removal.
+/// What goes with an operation's message; nothing while its operation is not over, and after a removal.
 #[must_use]
-pub fn wanted(message: &OpStatus) -> Option<Wanted> {
-    let operation = &message.operation;
-    if !operation.status.is_final() {
+pub fn wanted(operation: &OpCode, status: JobStatus) -> Option<Wanted> {
+    if !status.is_final() {
         return None;
     }
-    let is = |codes: &[OpCode]| codes.contains(&operation.operation);
-    let success = operation.status == JobStatus::Success;
+    let is = |codes: &[OpCode]| codes.contains(operation);
+    let success = status == JobStatus::Success;
     if success && is(&[OpCode::InstanceRemove]) {
         None
     } else if is(&[OpCode::InstanceSetParams, OpCode::InstanceGrowDisk])

@@ -218,8 +218,9 @@ fn what_goes_with_which_event() {
         ("OP_TAGS_SET", "success", Some(Identity)),
     ];
     for (operation, status, expected) in cases {
+        let of = message(operation, status).operation;
         assert_eq!(
-            wanted(&message(operation, status)),
+            wanted(&of.operation, of.status),
             expected,
             "{operation} {status}"
         );

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snf_events::{Prefix, Sequence};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::compose::Composer;
+use super::compose::{Composed, Composer};
 use super::{PAUSE_MAX, WINDOW};
 use crate::eventd::counters::Counters;
 use crate::eventd::journal::View;
@@ -30,8 +31,14 @@ struct Open {
 
 #[derive(Debug, Clone, Copy)]
 enum Standing {
-    Sent { at: Instant },
-    Waits { until: Instant },
+    /// Its message is being made, or waits for room.
+    Composed,
+    Sent {
+        at: Instant,
+    },
+    Waits {
+        until: Instant,
+    },
 }
 
 /// All that is not through.
@@ -52,6 +59,10 @@ pub(super) struct Window {
     previous: BTreeMap<Prefix, Sequence>,
     /// True until the topology was looked after since the last return.
     returned: bool,
+    /// The cursor that was last told to be kept.
+    kept: Number,
+    /// The call that keeps it.
+    keeping: Option<JoinHandle<()>>,
 }
 
 impl Window {
@@ -69,6 +80,8 @@ impl Window {
             previous: cursors.clone(),
             cursors,
             returned: false,
+            kept: read,
+            keeping: None,
         }
     }
 
@@ -106,7 +119,7 @@ impl Window {
     pub(super) fn oldest_sent(&self) -> Option<Instant> {
         let sent = self.open.values().filter_map(|open| match open.standing {
             Standing::Sent { at } => Some(at),
-            Standing::Waits { .. } => None,
+            Standing::Composed | Standing::Waits { .. } => None,
         });
         // They are sent in order, but for the few that are sent again.
         sent.take(2).min()
@@ -119,7 +132,7 @@ impl Window {
         }
         let waits = self.open.values().filter_map(|open| match open.standing {
             Standing::Waits { until } => Some(until),
-            Standing::Sent { .. } => None,
+            Standing::Composed | Standing::Sent { .. } => None,
         });
         waits.min()
     }
@@ -161,23 +174,21 @@ impl Window {
         };
     }
 
-    /// The next events to send; nothing when there is no room, or nothing to send.
-    pub(super) async fn next_batch(&mut self, composer: &Composer) -> Option<Vec<Outgoing>> {
+    /// The next events to compose, a batch: Ganeti is asked once for all. Nothing when there is nothing to send.
+    pub(super) fn next_batch(&mut self) -> Option<Vec<Record>> {
         let now = Instant::now();
         let mut records = Vec::new();
         if self.open.len() > self.sent {
             let due = self.open.iter().filter(
                 |(_, open)| matches!(open.standing, Standing::Waits { until } if until <= now),
             );
-            let room = WINDOW.saturating_sub(self.sent).min(BATCH);
-            let due: Vec<Number> = due.map(|(number, _)| *number).take(room).collect();
+            let due: Vec<Number> = due.map(|(number, _)| *number).take(BATCH).collect();
             for number in due {
                 records.extend(self.again(number));
             }
         }
-        let room = WINDOW
-            .saturating_sub(self.sent + records.len())
-            .min(BATCH)
+        let room = BATCH
+            .saturating_sub(records.len())
             .min((2 * WINDOW).saturating_sub(self.open.len()));
         self.read(room, &mut records);
         if records.is_empty() {
@@ -186,14 +197,32 @@ impl Window {
         for record in &records {
             let open = Open {
                 record: record.clone(),
-                standing: Standing::Sent { at: now },
+                standing: Standing::Composed,
                 attempts: self.attempts(record.number),
             };
             self.open.insert(record.number, open);
+        }
+        Some(records)
+    }
+
+    /// True when one more may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.sent < WINDOW
+    }
+
+    /// Notes that an event is being sent.
+    pub(super) fn sends(&mut self, number: Number) {
+        if let Some(open) = self.open.get_mut(&number) {
+            open.standing = Standing::Sent { at: Instant::now() };
             self.sent += 1;
         }
-        let mut outgoing = Vec::with_capacity(records.len());
-        for (record, message) in composer.compose_all(records).await {
+    }
+
+    /// Makes a batch that was composed ready to be sent.
+    pub(super) fn finish(&mut self, composed: Vec<Composed>, composer: &Composer) -> Vec<Outgoing> {
+        let mut outgoing = Vec::with_capacity(composed.len());
+        for composed in composed {
+            let record = &composed.record;
             let prefix = &record.subject.prefix;
             let previous = self.previous.entry(prefix.clone()).or_default();
             let before = if record.sequence > *previous {
@@ -202,9 +231,9 @@ impl Window {
                 // Sent again.
                 Sequence(record.sequence.0 - 1)
             };
-            outgoing.push(composer.finish(record, message, before, &self.view));
+            outgoing.push(composer.finish(composed, before, &self.view));
         }
-        Some(outgoing)
+        outgoing
     }
 
     fn attempts(&self, number: Number) -> u32 {
@@ -251,8 +280,9 @@ impl Window {
         }
     }
 
-    /// Keeps the cursor, and tells the counters how far it is.
-    pub(super) async fn report(&mut self) {
+    /// Tells the counters how far the cursor is, and has it kept: publication does not wait for the disk. What is not kept
+    /// by then is at the next call.
+    pub(super) fn report(&mut self) {
         let through = self.through();
         while let Some((number, ..)) = self.passed.front()
             && *number <= through
@@ -273,13 +303,30 @@ impl Window {
             None => 0,
         };
         self.counters.oldest_written.set(oldest);
-        if through > self.view.mark().acknowledged {
-            let view = self.view.clone();
-            let kept = tokio::task::spawn_blocking(move || view.acknowledge(through)).await;
-            if let Ok(Err(error)) = kept {
-                tracing::error!(%error, "keep the cursor");
-                self.counters.journal_errors.more();
+        let is_kept = self.keeping.as_ref().is_none_or(JoinHandle::is_finished);
+        if is_kept && through > self.kept {
+            self.kept = through;
+            let (view, counters) = (self.view.clone(), Arc::clone(&self.counters));
+            self.keeping = Some(tokio::task::spawn_blocking(move || {
+                if let Err(error) = view.acknowledge(through) {
+                    tracing::error!(%error, "keep the cursor");
+                    counters.journal_errors.more();
+                }
+            }));
+        }
+    }
+
+    /// As [`Window::report`], and the cursor is kept then.
+    pub(super) async fn report_and_keep(&mut self) {
+        for _ in 0..2 {
+            // One that was under way first; a panic in it was told.
+            if let Some(keeping) = self.keeping.take() {
+                let _ = keeping.await;
             }
+            self.report();
+        }
+        if let Some(keeping) = self.keeping.take() {
+            let _ = keeping.await;
         }
     }
 }

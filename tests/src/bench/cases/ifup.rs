@@ -3,6 +3,7 @@
 //! The floor is the kernel's own part: `ip -batch` with the lines of the same plan that change links, rules and routes.
 //! It starts as quickly beside few NICs as beside many, so all it takes longer is the kernel's.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ const DOWN: &str = "/etc/ganeti/kvm-ifdown-custom";
 const BATCH: &str = "/run/floor";
 
 /// A host whose NICs snf-ifup has brought up.
-struct Node {
-    host: Host,
+pub(crate) struct Node {
+    pub(crate) host: Host,
     mode: &'static str,
     taps: Vec<Tap>,
 }
@@ -131,7 +132,11 @@ pub(crate) fn ask(
 }
 
 impl Node {
-    fn new(world: &World, mode: &'static str, nics: usize) -> Result<Self> {
+    /// Brings up so many NICs, `bridged` or `routed`.
+    ///
+    /// # Errors
+    /// When a device cannot be had or snf-ifup fails.
+    pub(crate) fn new(world: &World, mode: &'static str, nics: usize) -> Result<Self> {
         let host = Host::new(world, &format!("{mode}{nics}"))?;
         let uplink = host.bridge("br0")?;
         if mode == "routed" {
@@ -151,6 +156,40 @@ impl Node {
                 .ip(&format!("link set {name} group {GROUP}"))?;
         }
         Ok(node)
+    }
+
+    /// Writes what Ganeti's KVM keeps of the instances the first `nics` NICs are of.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn runtimes(&self, nics: usize) -> Result<()> {
+        let base = self.host.namespace.path("/run/ganeti/kvm-hypervisor");
+        fs::create_dir_all(base.join("conf"))?;
+        for number in 0..nics {
+            let variables = self.variables(number)?;
+            let of = |name: &str| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| value.as_str())
+            };
+            let words = |name: &str| of(name).unwrap_or_default().split(' ').collect::<Vec<_>>();
+            let nic = json!([{
+                "mac": of("MAC"), "ip": of("IP"), "uuid": of("INTERFACE_UUID"), "network": of("NETWORK_UUID"),
+                "nicparams": {"mode": of("MODE"), "link": of("LINK"), "vlan": ""},
+                "netinfo": {
+                    "name": of("NETWORK_NAME"), "uuid": of("NETWORK_UUID"), "serial_no": 1,
+                    "network": of("NETWORK_SUBNET"), "gateway": of("NETWORK_GATEWAY"),
+                    "network6": of("NETWORK_SUBNET6"), "gateway6": of("NETWORK_GATEWAY6"),
+                    "mac_prefix": of("NETWORK_MAC_PREFIX"), "tags": words("NETWORK_TAGS"),
+                },
+            }]);
+            let instance = of("INSTANCE").context("an instance")?;
+            let runtime = json!([["qemu"], nic, {"acpi": true}, []]).to_string();
+            fs::write(base.join(format!("conf/{instance}.runtime")), runtime)?;
+            let taps = base.join("nic").join(instance);
+            fs::create_dir_all(&taps)?;
+            fs::write(taps.join("0"), tap_name(number))?;
+        }
+        Ok(())
     }
 
     /// The time one more NIC takes to come up; then it is gone again.
@@ -205,18 +244,24 @@ impl Node {
 
     /// snf-ifup by this name with Ganeti's variables.
     fn script(&self, number: usize, name: &str) -> Result<Command> {
-        let vm = Vm(u32::try_from(number)?);
         let mut command = self
             .host
             .namespace
             .command(world::programs().join("snf-ifup"));
         command.arg0(name).env_clear();
+        command.envs(self.variables(number)?);
+        Ok(command)
+    }
+
+    /// What Ganeti tells about a NIC.
+    fn variables(&self, number: usize) -> Result<Vec<(&'static str, String)>> {
+        let vm = Vm(u32::try_from(number)?);
         let [a, b, c, d, e, f] = vm.mac();
         let (link, tags) = match self.mode {
             "bridged" => ("br0", "nfdhcpd private-filtered"),
             _ => (TABLE, "nfdhcpd ip-less-routed"),
         };
-        for (key, value) in [
+        let mut variables = vec![
             (
                 "PATH",
                 "/usr/sbin:/usr/bin:/sbin:/bin:/sbin:/usr/sbin".to_owned(),
@@ -250,13 +295,11 @@ impl Node {
             ("NETWORK_GATEWAY6", GATEWAY6.to_string()),
             ("NETWORK_MAC_PREFIX", "52:54:00".to_owned()),
             ("NETWORK_TAGS", tags.to_owned()),
-        ] {
-            command.env(key, value);
-        }
+        ];
         if self.mode == "bridged" {
-            command.env("BRIDGE", "br0");
+            variables.push(("BRIDGE", "br0".to_owned()));
         }
-        Ok(command)
+        Ok(variables)
     }
 }
 
