@@ -34,11 +34,13 @@ where
             return Err(Fault::MediaType);
         }
         let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|rejection| match rejection {
-            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                Fault::TooLarge { most: MOST }
+        let bytes = bytes.map_err(|rejection| {
+            if let BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) =
+                rejection
+            {
+                return Fault::TooLarge { most: MOST };
             }
-            _ => Fault::bad("the request was cut off"),
+            Fault::bad("the request was cut off")
         })?;
         let value = serde_json::from_slice(&bytes);
         value

@@ -540,3 +540,43 @@ async fn what_cannot_be_is_refused_in_neutrons_words() {
         .is(404);
     served.get(&ann, &format!("{NETWORKS}/n")).await.is(404);
 }
+
+#[tokio::test]
+async fn a_network_leaves_its_clusters_when_it_goes() {
+    for kind in ALL {
+        let Some(served) = Served::on(kind).await else {
+            continue;
+        };
+        let ann = served.login("ann", "one", Role::Member).await;
+        let stock = Stock::of(&served).await;
+        let net = stock::network(&served, Some(ann.project.id), "aa:00:01").await;
+        let (place, now) = ((net.id, stock.backend.id), controller::cloud::now());
+        let set = served.cloud.db.write(async |tx| {
+            controller::db::backend_networks::set_state(&tx, place, "ACTIVE", now).await
+        });
+        set.await.unwrap();
+        served
+            .delete(&ann, &format!("{NETWORKS}/{}", net.uuid))
+            .await
+            .is(204);
+        let asked = intent::Entity::find().order_by_asc(intent::Column::Id);
+        let asked = asked.all(served.cloud.db.reader()).await.unwrap();
+        let steps: Vec<&str> = asked.iter().map(|each| &*each.step).collect();
+        assert_eq!(
+            steps,
+            ["NETWORK_DISCONNECT", "NETWORK_DISCONNECT", "NETWORK_REMOVE"],
+            "{kind:?}"
+        );
+        assert_eq!(asked[0].request["body"], json!({"group_name": "default"}));
+        assert_eq!(
+            asked[2].request["path"],
+            format!("/2/networks/snf-net-{}", net.id)
+        );
+        assert_eq!(
+            (asked[2].after_id, asked[2].is_last),
+            (Some(asked[1].id), true)
+        );
+        let list = served.get(&ann, SUBNETS).await.is(200);
+        assert_eq!(list.body, json!({"subnets": []}));
+    }
+}

@@ -609,3 +609,153 @@ async fn other_projects_servers_are_not_there() {
         served.delete(&reader, &path).await.is(403);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resize_is_kept_or_taken_back_and_counted_as_the_larger() {
+    for kind in ALL {
+        let Some(served) = Served::on(kind).await else {
+            continue;
+        };
+        let ann = served.login("ann", "one", Role::Member).await;
+        let stock = Stock::of(&served).await;
+        stock::quota(&served, ann.project.id, "cores", 2).await;
+        let db = served.cloud.db.reader();
+        let path = "/compute/v2.1/servers";
+        let made = served
+            .post(&ann, path, wanted(&stock, &json!("none")))
+            .await
+            .is(202);
+        let id = made.body["server"]["id"].as_str().unwrap().to_owned();
+        let action = format!("{path}/{id}/action");
+        settle(&served, "STARTED").await;
+        served
+            .post(&ann, &action, json!({"confirmResize": null}))
+            .await
+            .is(409);
+        for same in [stock.small.uuid, uuid::Uuid::nil()] {
+            let resize = json!({"resize": {"flavorRef": same}});
+            served.post(&ann, &action, resize).await.is(400);
+        }
+        let other = served
+            .post(&ann, path, wanted(&stock, &json!("none")))
+            .await
+            .is(202);
+        let resize = json!({"resize": {"flavorRef": stock.large.uuid}});
+        served.post(&ann, &action, resize.clone()).await.is(403);
+        let other = other.body["server"]["id"].as_str().unwrap();
+        let gone = servers(&served).await.pop().unwrap();
+        assert_eq!(gone.uuid.to_string(), other);
+        let id_of_gone = gone.id;
+        let mut gone = gone.into_active_model();
+        gone.deletion = Set(id_of_gone);
+        gone.update(db).await.unwrap();
+        served.post(&ann, &action, resize).await.is(202);
+        settle(&served, "STARTED").await;
+        // The dispatcher has seen the new size.
+        let row = servers(&served).await.remove(0);
+        let mut grown = row.into_active_model();
+        grown.former_flavor_id = Set(Some(stock.small.id));
+        grown.flavor_id = Set(stock.large.id);
+        grown.vcpus = Set(2);
+        grown.ram = Set(1024);
+        grown.update(db).await.unwrap();
+        let shown = served.get(&ann, &format!("{path}/{id}")).await.is(200);
+        assert_eq!(shown.body["server"]["status"], "VERIFY_RESIZE", "{kind:?}");
+        assert_eq!(shown.body["server"]["OS-EXT-STS:vm_state"], "resized");
+        served
+            .post(&ann, &action, json!({"os-stop": null}))
+            .await
+            .is(409);
+        served
+            .post(&ann, &action, json!({"revertResize": null}))
+            .await
+            .is(202);
+        let asked = intents(&served).await;
+        let size = &asked[asked.len() - 2];
+        assert_eq!(
+            (&*size.step, size.flavor_id),
+            ("SET_SIZE", Some(stock.small.id))
+        );
+        assert_eq!(size.request["body"]["beparams"]["vcpus"], 1);
+        settle(&served, "STARTED").await;
+        served
+            .post(&ann, &action, json!({"confirmResize": null}))
+            .await
+            .is(204);
+        let row = servers(&served).await.remove(0);
+        assert_eq!(
+            (row.former_flavor_id, row.flavor_id),
+            (None, stock.large.id)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_images_secrets_travel_sealed_beside_the_request() {
+    let Some(served) = Served::on(Kind::Sqlite).await else {
+        return;
+    };
+    let ann = served.login("ann", "one", Role::Member).await;
+    let stock = Stock::of(&served).await;
+    let place = format!("images/{}/os_parameters_private", stock.image.uuid);
+    let sealed = served
+        .cloud
+        .seal
+        .seal(r#"{"token":"s3cret"}"#, &place)
+        .unwrap();
+    let mut image = stock.image.clone().into_active_model();
+    image.os_parameters_private = Set(Some(sealed));
+    image.update(served.cloud.db.reader()).await.unwrap();
+    served
+        .post(
+            &ann,
+            "/compute/v2.1/servers",
+            wanted(&stock, &json!("none")),
+        )
+        .await
+        .is(202);
+    let intent = intents(&served).await.remove(0);
+    assert!(!format!("{intent:?}").contains("s3cret"));
+    let place = controller::db::intents::secrets_place(intent.uuid);
+    let open = served
+        .cloud
+        .seal
+        .open(intent.secrets.as_ref().unwrap(), &place)
+        .unwrap();
+    assert_eq!(open, r#"{"token":"s3cret"}"#);
+}
+
+#[tokio::test]
+async fn a_drained_cluster_gets_no_servers_and_a_full_one_is_counted_fuller() {
+    let Some(served) = Served::on(Kind::Sqlite).await else {
+        return;
+    };
+    let ann = served.login("ann", "one", Role::Member).await;
+    let stock = Stock::of(&served).await;
+    let path = "/compute/v2.1/servers";
+    served
+        .post(&ann, path, wanted(&stock, &json!("none")))
+        .await
+        .is(202);
+    let db = served.cloud.db.reader();
+    let row = controller::db::servers::backend(db, stock.backend.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(row.instance_count, 1);
+    assert_eq!(row.memory_free, stock.backend.memory_free - 512);
+    assert_eq!(row.disk_free, stock.backend.disk_free - 2048);
+    let mut drained = row.into_active_model();
+    drained.drained = Set(true);
+    drained.update(db).await.unwrap();
+    let none = served
+        .post(&ann, path, wanted(&stock, &json!("none")))
+        .await
+        .is(503);
+    assert!(
+        none.text.contains("No valid host was found"),
+        "{}",
+        none.text
+    );
+    assert_eq!(servers(&served).await.len(), 1);
+}
