@@ -2,7 +2,7 @@
 //!
 //! An intent's trip: leased (a transaction) → the cluster's highest job is asked for → noted as *sending*, committed →
 //! submitted, outside any transaction, with `snf:<uuid>` as the job's reason → the job's number is noted. Wherever that
-//! breaks off after *sending*, nobody can tell whether there is a job: it is looked for ([`search`]) among the jobs above the
+//! breaks off after *sending*, nobody can tell whether there is a job: it is looked for (`outbox/search.rs`) among the jobs above the
 //! number that was noted, and only when it is not among them, and what was on its way has had the time to settle, is the
 //! intent sent again. The worker itself may end at any line: the lease runs out, and another goes on from the row.
 

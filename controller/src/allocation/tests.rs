@@ -1,3 +1,5 @@
+//! Which cluster, which address, which pools.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The two tables as text, compared with the files beside this one (`UPDATE_GOLDEN=1` writes them anew).
+
 use std::fmt::Write as _;
 use std::path::Path;
 

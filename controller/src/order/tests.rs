@@ -1,3 +1,5 @@
+//! The order rule: what wins, what is in doubt, and that it is a semilattice.
+
 use proptest::prelude::*;
 
 use super::*;
