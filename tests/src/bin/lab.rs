@@ -224,8 +224,8 @@ Remote API    {RAPI}, user {RAPI_USER}, password {RAPI_PASSWORD}, from the switc
               {own} {SWITCH} curl -sku {RAPI_USER}:{RAPI_PASSWORD} {RAPI}/2/info
 An instance   {own} node1 gnt-instance add -t diskless -H kvm -o {OS} -B memory=128M,vcpus=1 \\
                 --no-name-check --no-ip-check -n node1.gnt.test --net 0:ip=pool,network={} \\
-                --net 1:ip=pool,network={} vm1.gnt.test
-Its console   {own} node1 socat - unix:/run/ganeti/kvm-hypervisor/ctrl/vm1.gnt.test.serial
+                --net 1:ip=pool,network={} snf-1.gnt.test
+Its console   {own} node1 socat - unix:/run/ganeti/kvm-hypervisor/ctrl/snf-1.gnt.test.serial
 Networks      {} has its router {} on the switch, {} {}
 {broker}The end       tests/lab down{name}",
         BRIDGED_NETWORK.name,
