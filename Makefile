@@ -15,7 +15,7 @@ demo: setup
 	cargo run --quiet --release --locked -p system-tests --bin demo
 
 lab: setup
-	cargo build --release --locked --workspace --bins
+	cargo build --release --locked -p nfdhcpd -p snf-ifup -p snf-agent -p system-tests --bins
 	tests/lab up $(LAB)
 
 # Two tests a core: most of the time they wait for real clients, which renew and rebind by their own clocks.
