@@ -5,11 +5,13 @@ pub mod amqp;
 pub mod https;
 pub mod settings;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use snf_events::topology::TopologyError;
 use snf_events::{Epoch, Heartbeat, Prefix, RoutingKey, Sequence};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 /// What its sender knows a message by until it is settled; never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,8 +135,33 @@ pub trait Link {
     /// Does what can be done before messages that were returned are sent again.
     async fn repair(&mut self) -> Result<(), LinkError>;
 
+    /// Tells whether the other side holds all publishers back.
+    fn hold(&self) -> Hold;
+
     /// Ends it.
     async fn close(self);
+}
+
+/// Whether the other side holds all publishers back, and has said so (`connection.blocked`, as RabbitMQ does for an alarm of
+/// disk or memory). Nothing is late then; and what was written to this connection would be taken after what another one
+/// brings, so that there is no better one.
+#[derive(Debug, Clone, Default)]
+pub struct Hold(Option<lapin::ConnectionStatus>);
+
+impl Hold {
+    /// That of a broker's connection.
+    #[must_use]
+    pub const fn of(status: lapin::ConnectionStatus) -> Self {
+        Self(Some(status))
+    }
+
+    /// Whether it does now.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(lapin::ConnectionStatus::blocked)
+    }
 }
 
 /// Does `act` within `bound`.
@@ -149,6 +176,33 @@ pub(crate) async fn bounded<R>(
             bound,
         })
     })
+}
+
+/// Does `act` within `bound`, not counting the time that all are held back; nobody waits for that once `stop` is true.
+/// `meanwhile` is done every 200 ms of it.
+pub(crate) async fn patiently<R>(
+    what: &str,
+    bound: Duration,
+    hold: &Hold,
+    stop: &watch::Receiver<bool>,
+    mut meanwhile: impl FnMut(),
+    act: impl Future<Output = Result<R, LinkError>>,
+) -> Result<R, LinkError> {
+    const LOOK: Duration = Duration::from_millis(200);
+    let mut act = pin!(act);
+    let mut late = Instant::now() + bound;
+    loop {
+        if let Ok(done) = timeout(LOOK.min(bound), &mut act).await {
+            return done;
+        }
+        meanwhile();
+        if hold.is_on() && !*stop.borrow() {
+            late = Instant::now() + bound;
+        } else if hold.is_on() || Instant::now() >= late {
+            let what = what.to_owned();
+            return Err(LinkError::TooSlow { what, bound });
+        }
+    }
 }
 
 /// What is settled already, if anything is.

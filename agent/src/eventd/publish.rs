@@ -23,7 +23,7 @@ use super::counters::Counters;
 use super::journal::View;
 use super::journal::record::Number;
 use super::scribe::unix_milliseconds;
-use crate::transport::{Link, LinkError, Outgoing, Transport, bounded, ready};
+use crate::transport::{Hold, Link, LinkError, Outgoing, Transport, bounded, patiently, ready};
 use compose::Composer;
 use window::Window;
 
@@ -125,12 +125,20 @@ impl Publisher {
         // Made while others are on their way, so that there is always one for the room an acknowledgement makes.
         let mut composing = None;
         let mut stock: VecDeque<Outgoing> = VecDeque::new();
+        let hold = link.hold();
+        let mut held: Option<Instant> = None;
         loop {
+            held = note_hold(&hold, held);
             while window.has_room()
                 && let Some(outgoing) = stock.pop_front()
             {
                 window.sends(Number(outgoing.ticket.0));
-                bounded("sending", patience, link.send(outgoing)).await?;
+                let sent = link.send(outgoing);
+                let report = || {
+                    held = note_hold(&hold, held);
+                    window.report();
+                };
+                patiently("sending", patience, &hold, stop, report, sent).await?;
             }
             if composing.is_none()
                 && stock.len() < STOCK
@@ -139,7 +147,9 @@ impl Publisher {
                 composing = Some(Box::pin(self.composer.compose_all(records)));
             }
             let retry = window.next_retry();
-            let overdue = window.oldest_sent().map(|sent| sent + patience);
+            // The time that all are held back does not count.
+            let oldest = window.oldest_sent();
+            let overdue = oldest.map(|sent| held.map_or(sent, |held| held.max(sent)) + patience);
             tokio::select! {
                 composed = end_of(&mut composing), if composing.is_some() => {
                     composing = None;
@@ -163,8 +173,11 @@ impl Publisher {
                     return Err(LinkError::TooSlow { what, bound: patience });
                 }
                 _ = keep.tick() => window.report(),
-                _ = beat.tick() => self.beat(&mut link, window, patience, true).await?,
-                () = self.nudge.notified() => self.beat(&mut link, window, patience, true).await?,
+                // One more would only wait behind the events.
+                _ = beat.tick(), if !hold.is_on() => self.beat(&mut link, window, patience, true).await?,
+                () = self.nudge.notified(), if !hold.is_on() => {
+                    self.beat(&mut link, window, patience, true).await?;
+                }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
@@ -232,6 +245,24 @@ fn moment(milliseconds: u64) -> Timestamp {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
     let microseconds = u32::try_from(milliseconds % 1000 * 1000).unwrap_or(0);
     (seconds, microseconds).into()
+}
+
+/// When all publishers were last known to be held back; says so when it begins, and when it ends.
+fn note_hold(hold: &Hold, before: Option<Instant>) -> Option<Instant> {
+    /// A hold that was seen so long ago has ended.
+    const OVER: Duration = Duration::from_secs(1);
+    let now = Instant::now();
+    let was_on = before.is_some_and(|at| now - at < OVER);
+    match (was_on, hold.is_on()) {
+        (false, true) => {
+            tracing::warn!("the broker holds publishers back: an alarm of disk or memory?");
+        }
+        (true, false) => {
+            tracing::info!("the broker lets publishers go on");
+        }
+        (true, true) | (false, false) => {}
+    }
+    if hold.is_on() { Some(now) } else { before }
 }
 
 /// Waits for what is under way, if anything is.

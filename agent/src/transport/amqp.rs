@@ -20,7 +20,7 @@ use snf_events::topology::{self, Declared};
 use snf_events::{Heartbeat, Message, Prefix, RoutingKey};
 
 use super::settings;
-use super::{Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
+use super::{Hold, Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
 
 /// `delivery_mode` of a message that outlives the broker.
 const PERSISTENT: u8 = 2;
@@ -223,6 +223,10 @@ impl Link for AmqpLink {
             Ok(Declared::Wholly | Declared::NotOurs) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn hold(&self) -> Hold {
+        Hold::of(self.connection.status().clone())
     }
 
     async fn close(self) {

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use super::settings;
-use super::{Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
+use super::{Hold, Link, LinkError, Outcome, Outgoing, Ticket, Transport, bounded};
 
 /// Longest answer that is read.
 const ANSWER_MAX: usize = 64 << 10;
@@ -323,6 +323,11 @@ impl Link for HttpsLink {
 
     async fn repair(&mut self) -> Result<(), LinkError> {
         Ok(())
+    }
+
+    fn hold(&self) -> Hold {
+        // A controller that cannot take a batch says so in its answer.
+        Hold::default()
     }
 
     async fn close(self) {}
